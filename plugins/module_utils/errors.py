@@ -1,0 +1,60 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The one error type of the collection: what went wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import errno
+
+
+class ImageError(Exception):
+    """A foreseeable fault, told in one sentence.
+
+    what: the fault, without a full stop ("the image has a backing file").
+    where: the file, reference or host it concerns.
+    todo: what the reader can do about it.
+    details: JSON-able facts for programs (exit status, stderr, sizes in bytes); never a secret.
+    """
+
+    def __init__(self, what, where=None, todo=None, **details):
+        self.what, self.where, self.todo, self.details = what, where, todo, details
+        super().__init__(str(self))
+
+    def __str__(self):
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if self.todo:
+            text += f"; {self.todo}"
+        return text.rstrip(".") + "."
+
+    def as_dict(self):
+        return {"what": self.what, "where": self.where, "todo": self.todo, "details": self.details}
+
+    @classmethod
+    def from_dict(cls, data):
+        return cls(data["what"], data.get("where"), data.get("todo"), **(data.get("details") or {}))
+
+
+class Interrupted(ImageError):
+    """The caller has gone, or asked us to stop (SIGINT, SIGTERM, SIGHUP, lost standard output)."""
+
+    def __init__(self, why):
+        super().__init__(f"stopped: {why}", todo="nothing was changed at the destination; run the task again")
+
+
+_OS_TODO = {
+    errno.ENOSPC: "free some space there, or choose a destination on a larger file system",
+    errno.EDQUOT: "the disk quota of this user is used up: free some space, or choose another destination",
+    errno.EACCES: "give the user of this task access to it, or use become",
+    errno.EPERM: "give the user of this task access to it, or use become",
+    errno.EROFS: "choose a destination on a writable file system",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "name a file, not a folder",
+    errno.EFBIG: "the file system or a ulimit does not allow a file of this size",
+}
+
+
+def from_os_error(error, doing, where=None):
+    """An OSError as an ImageError. doing: what was being done ("writing the image")."""
+    path = where or (error.filename if isinstance(error.filename, str) else None)
+    reason = "no space left on device" if error.errno == errno.ENOSPC else (error.strerror or str(error)).lower()
+    return ImageError(f"{doing} failed: {reason}", path, _OS_TODO.get(error.errno), errno=errno.errorcode.get(error.errno))

@@ -1,0 +1,210 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where a module meets Ansible: options in, one sentence out, check mode, diff, file attributes, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+
+from . import artifact as artifacts
+from .builders import local
+from .errors import ImageError, from_os_error
+from .lifeline import Lifeline
+from .progress import CHANNEL_VARIABLE, Progress
+from .work.job import Job
+
+#: options of every module that writes an artifact; documented in doc_fragments/artifact.py
+ARTIFACT_SPEC = {
+    "force": {"type": "bool", "default": False},
+    "verify": {"type": "bool", "default": False},
+}
+
+
+class _Channel:
+    """The file that the action plugin reads progress from; without one, a hole."""
+
+    def __init__(self):
+        self._file = None
+        self._path = os.environ.pop(CHANNEL_VARIABLE, None)
+
+    def __enter__(self):
+        if self._path:
+            with contextlib.suppress(OSError):
+                self._sweep()
+                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                # with become the reader is another user; percentages are no secret
+                os.fchmod(fd, 0o644)
+                self._file = os.fdopen(fd, "w", encoding="utf-8")
+        return self
+
+    def _sweep(self):
+        """Remove what killed runs of this user have left: its lock is free."""
+        stem = self._path.rpartition("-")[0]
+        for old in glob.glob(glob.escape(stem) + "-*"):
+            with contextlib.suppress(OSError):
+                fd = os.open(old, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(old)
+                finally:
+                    os.close(fd)
+
+    def tell(self, event):
+        if self._file:
+            try:
+                self._file.write(json.dumps(event) + "\n")
+                self._file.flush()
+            except OSError:   # a full /tmp must not end the work
+                with contextlib.suppress(OSError):
+                    self._file.close()
+                self._file = None
+
+    def __exit__(self, *exc_info):
+        if self._file:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+
+class ImageModule:
+    """One run of one module: its options, and the steps that all modules share."""
+
+    def __init__(self, module, tell):
+        self._ansible = module
+        self._tell = tell
+        self.params = module.params
+        self.check = module.check_mode
+        self.wants_diff = module._diff
+        self.progress = Progress(tell)
+
+    def warn(self, text):
+        self._ansible.warn(text)
+
+    def unmask(self):
+        """Tell results as they are. no_log has kept secret contents out of the log; the caller has taken them out of params.
+
+        Else a content such as "1" would mask every 1 of the answer.
+        """
+        self._ansible.no_log_values.clear()
+
+    def fail(self, error, **values):
+        """End the task with an ImageError and further values."""
+        self._ansible.fail_json(msg=str(error), error=error.as_dict(), **values)
+
+    # --- paths -----------------------------------------------------------------------------------
+
+    def source(self, path):
+        """A source file's absolute path. Raises ImageError where there is none to read."""
+        path = os.path.abspath(os.path.expanduser(path))
+        if not os.path.isfile(path):
+            raise ImageError("the source image does not exist" if not os.path.exists(path) else "the source image is not a file",
+                             path, "check the path (it is on the host where the module runs)")
+        return path
+
+    def destination(self, path, name):
+        """Where an artifact goes: `path`, or `name` in it where it is a folder. Raises ImageError.
+
+        A symbolic link is followed, so that what it names is replaced, not the link.
+        """
+        given = os.path.expanduser(path)
+        path = os.path.realpath(given)
+        if os.path.isdir(path) or given.endswith("/"):
+            path = os.path.join(path, name)
+        folder = os.path.dirname(path)
+        # in check mode an earlier task may only have said that it would make it
+        if not os.path.isdir(folder) and not self.check:
+            raise ImageError("the folder of the destination does not exist", folder, "make it first (ansible.builtin.file, state: directory)")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ImageError("the destination is not a file", path, "name a file or a folder")
+        return path
+
+    # --- records ---------------------------------------------------------------------------------
+
+    def current(self, dest):
+        """(record, why not): what is at the destination already, as its record says. What a killed run left beside it goes."""
+        if not self.check:
+            artifacts.sweep(dest)
+        if self.params.get("force"):
+            return None, "force is set"
+        try:
+            return artifacts.examine(dest, self.params.get("verify", False), self.progress, readonly=self.check)
+        except OSError as error:
+            raise from_os_error(error, "reading what is at the destination", dest) from error
+
+    # --- work ------------------------------------------------------------------------------------
+
+    def build(self, kind, options, staging):
+        """Run one Job in `staging` (artifact.Staging) and return its Result. Raises ImageError."""
+        return local.run(Job(kind, options, staging.path, self.check), self._tell, staging.lock)
+
+    def publish(self, artifact, dest, record):
+        """Bring a staged artifact to `dest` with its record, and the owner, mode and labels that were asked for."""
+        arguments = self._ansible.load_file_common_arguments(self.params, path=dest)
+
+        def prepare(staged):
+            with contextlib.suppress(FileNotFoundError):
+                before = os.stat(dest)
+                # what was there keeps its mode and owner, unless told otherwise
+                os.chmod(staged, before.st_mode & 0o7777)
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    with contextlib.suppress(PermissionError):
+                        os.chown(staged, before.st_uid, before.st_gid)
+            self._ansible.set_fs_attributes_if_different(dict(arguments, path=staged), False)
+
+        if not os.path.exists(dest) and arguments.get("mode") is None:
+            umask = os.umask(0)
+            os.umask(umask)
+            for name in [*artifact.extents, os.path.basename(artifact.path)]:
+                os.chmod(os.path.join(os.path.dirname(artifact.path), name), 0o666 & ~umask)
+        artifacts.publish(artifact, dest, record, prepare)
+
+    def attributes(self, dest, changed):
+        """Set owner, mode and labels of a destination that is there; returns whether anything changed."""
+        if not os.path.exists(dest):
+            return changed
+        arguments = self._ansible.load_file_common_arguments(self.params, path=dest)
+        now = self._ansible.set_fs_attributes_if_different(arguments, changed)
+        if now and not self.check:
+            record = artifacts.load_record(dest)
+            # only the change time moved, by our own hand
+            if record:
+                artifacts.examine(dest, progress=self.progress)
+        return now
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def diff(self, before, after, path):
+        """The `diff` of a task: recipes as text, before and after."""
+        def text(record):
+            if record is None:
+                return ""
+            return json.dumps({"kind": record.kind, "source": record.source, "options": record.options}, indent=2, sort_keys=True) + "\n"
+        return {"before_header": path, "after_header": path, "before": text(before), "after": text(after)}
+
+
+def run_module(spec, body, files=True, **keywords):
+    """A module's main(): body(ImageModule) returns the values of exit_json.
+
+    files: the module takes the options of ansible.builtin.file (owner, group, mode, se*, attributes).
+    """
+    module = AnsibleModule(argument_spec=spec, supports_check_mode=True, add_file_common_args=files, **keywords)
+    if sys.version_info < (3, 9):   # noqa: UP036  the one place that says so in words
+        module.fail_json(msg=f"ocne.images needs Python 3.9 or newer on the module host, and {sys.executable} is older; "
+                             "set ansible_python_interpreter.")
+    try:
+        with Lifeline(), _Channel() as channel:
+            values = body(ImageModule(module, channel.tell))
+    except ImageError as error:
+        module.fail_json(msg=str(error), error=error.as_dict())
+    except OSError as error:
+        fault = from_os_error(error, "the task")
+        module.fail_json(msg=str(fault), error=fault.as_dict())
+    module.exit_json(**values)

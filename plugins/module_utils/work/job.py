@@ -1,0 +1,83 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The contract between a builder and the work program: a Job goes in, a Result (or an error) comes back.
+
+On the wire: one Job as one line of JSON on standard input; then JSON lines on standard output,
+each an object with one key: {"progress": event}, and last {"result": Result} or {"error": ImageError}.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from ..errors import ImageError
+
+#: raised when the meaning of a Job or a Result changes
+PROTOCOL = 1
+
+
+@dataclasses.dataclass
+class Artifact:
+    """A finished, checked and fsynced file in the staging folder, not yet at its destination."""
+
+    name: str              # which output of the Job this is
+    path: str              # where it is, inside the staging folder
+    format: str            # as qemu-img names it
+    size: int              # bytes
+    sha256: str            # of the file, hexadecimal
+    virtual_size: int      # bytes the guest sees
+    extents: list = dataclasses.field(default_factory=list)   # further files it names, next to `path`
+    values: dict = dataclasses.field(default_factory=dict)    # what the module returns about it
+
+
+@dataclasses.dataclass
+class Job:
+    """What to do. `options` is checked by the kind of work itself (a dataclass in its file)."""
+
+    kind: str
+    options: dict
+    staging: str           # a folder of this Job's own, on the file system of the destination
+    check: bool = False    # say what would be done; write nothing
+    protocol: int = PROTOCOL
+
+
+@dataclasses.dataclass
+class Result:
+    """What was done. failures: one ImageError dictionary per output that could not be made, by name."""
+
+    artifacts: list = dataclasses.field(default_factory=list)
+    values: dict = dataclasses.field(default_factory=dict)
+    failures: dict = dataclasses.field(default_factory=dict)
+
+
+def dump(key, value):
+    """One line of the wire, as bytes."""
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
+    return json.dumps({key: value}, separators=(",", ":")).encode() + b"\n"
+
+
+def load_job(text):
+    data = json.loads(text)["job"]
+    if data.get("protocol") != PROTOCOL:
+        raise ImageError("the Job speaks another protocol than this program", todo="use one version of ocne.images on both sides",
+                         job=data.get("protocol"), program=PROTOCOL)
+    return Job(**data)
+
+
+def load_result(data):
+    result = Result(**data)
+    result.artifacts = [Artifact(**item) for item in result.artifacts]
+    return result
+
+
+def load_options(cls, data):
+    """The options of one kind of work, as its dataclass; unknown or missing ones are an error of the caller."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    unknown = sorted(set(data) - names)
+    if unknown:
+        raise ImageError(f"unknown options in the Job: {', '.join(unknown)}", cls.__name__)
+    try:
+        return cls(**data)
+    except TypeError as error:
+        raise ImageError(f"the Job is incomplete: {error}", cls.__name__) from error

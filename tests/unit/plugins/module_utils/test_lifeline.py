@@ -1,0 +1,63 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A real process that is told to stop, or loses the reader of its standard output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.ocne.images.plugins.module_utils import lifeline
+
+PROGRAM = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.ocne.images.plugins.module_utils.lifeline import Lifeline
+from ansible_collections.ocne.images.plugins.module_utils.errors import Interrupted
+try:
+    with Lifeline(on_stop=lambda: sys.stderr.write("on_stop\\n")):
+        print("ready", flush=True)
+        time.sleep(60)
+except Interrupted as error:
+    sys.stderr.write(f"{error}\\n")
+"""
+
+
+@pytest.fixture
+def process():
+    root = os.path.abspath(lifeline.__file__)
+    for _part in lifeline.__name__.split("."):
+        root = os.path.dirname(root)
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM, root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    yield child
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    child.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_it(process, number):
+    process.send_signal(number)
+    assert process.wait(10) == 0
+    assert sorted(process.stderr.read().splitlines()) == [
+        "on_stop", f"stopped: received {number.name}; nothing was changed at the destination; run the task again."]
+
+
+def test_a_lost_reader_stops_it(process):
+    process.stdout.close()
+    assert process.wait(10) == 0
+    assert "nobody reads its output any more" in process.stderr.read()
+
+
+def test_signals_are_as_before_afterwards():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with lifeline.Lifeline():
+        pass
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    assert len(os.listdir("/proc/self/fd")) == descriptors
