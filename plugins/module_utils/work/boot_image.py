@@ -1,0 +1,48 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Work: the disk out of a boot media image."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from . import containers, reference
+from .formats import guard
+from .job import Artifact, Result, load_options
+from .layers import Extraction
+from .skopeo import Registry, Skopeo
+
+
+@dataclasses.dataclass
+class Options:
+    source: str                # as the user wrote it, with a transport
+    architecture: str          # amd64 or arm64, as images name them
+    path: str                  # of the disk inside the image
+    format: str                # of the disk
+    registry: dict             # skopeo.Registry's fields
+    retries: int
+    known: list = dataclasses.field(default_factory=list)   # digests (of index and manifest) of the image whose disk is there already
+
+
+def run(job, progress):
+    """One artifact, or none where the image, or its part for the architecture, is `known` (values["changed"] tells). Raises ImageError."""
+    options = load_options(Options, job.options)
+    image = reference.parse(options.source)
+    with Skopeo(image, load_options(Registry, options.registry), job.staging, options.architecture, options.retries, progress) as skopeo:
+        resolved = containers.resolve(skopeo)
+        values = {"image_digest": resolved.digest, "changed": not {resolved.digest, *(resolved.platforms or [])} & set(options.known)}
+        if job.check or not values["changed"]:
+            return Result([], values)
+        path = os.path.join(job.staging, "disk")
+        extraction, more = skopeo.persist(lambda: _pull(skopeo, resolved, options, path, progress))
+        values.update(more)
+    facts = guard(path, options.format, where=f"{image.text}, {options.path}")
+    return Result([Artifact("disk", path, options.format, extraction.size, extraction.sha256, facts.virtual_size)], values)
+
+
+def _pull(skopeo, resolved, options, path, progress):
+    with containers.opened(skopeo, resolved) as (image, digest, manifest, config):
+        extraction = Extraction(image, manifest, config, options.path, path, skopeo.reference.text, progress)
+        extraction.extract()
+    labels = (config.get("config") or {}).get("Labels") or {}
+    return extraction, {"manifest_digest": digest, "layer_digest": extraction.layer_digest, "labels": labels}

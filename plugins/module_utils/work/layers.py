@@ -1,0 +1,195 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One file out of the layers of a container image, streamed: nothing else is ever written.
+
+Layers are read from the top down, so the first one that has the file, or hides it, decides
+(whiteouts: https://github.com/opencontainers/image-spec/blob/main/layer.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import posixpath
+import threading
+
+from ..errors import ImageError, from_os_error
+from ..progress import human_bytes
+from .pipeline import ahead, decompressed, hashed
+from .tar_stream import TarStream, is_sparse
+
+#: bytes that a file may have; a header that says more is a lie or no boot image
+MAX_FILE = 1 << 40
+#: bytes that a layer may have beside the file: more is a decompression bomb
+MAX_OTHERS = 64 << 30
+_SYNC_EVERY = 64 << 20     # bytes after which what was written is brought to the disk, while work goes on
+_OPAQUE = ".wh..wh..opq"
+_WHITEOUT = ".wh."
+_TODO_BROKEN = "pull the image again; if it stays, the image is broken and must be pushed again"
+_TODO_FOREIGN = "do not use an image that you have no reason to trust; ask for it from where it was published"
+
+
+def normalised(name):
+    """A member's name from the root, without a slash before it; None where it would leave the root."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return None if ".." in parts else "/".join(parts)
+
+
+def _hiding(wanted):
+    """Names of the members that hide `wanted` in the layers below theirs."""
+    parts, names = wanted.split("/"), {_OPAQUE}
+    for depth, part in enumerate(parts):
+        names.add(posixpath.join(*parts[:depth], _WHITEOUT + part))
+        names.add(posixpath.join(*parts[:depth], _OPAQUE))
+    return names
+
+
+class _Output:
+    """The file being written: hashed, synced while it grows."""
+
+    def __init__(self, path, size, where):
+        self.path, self._where = path, where
+        self._sums, self.size = hashlib.sha256(), 0
+        self._synced, self._syncing = 0, None
+        # what an earlier try left is gone before space is counted
+        self._file = open(path, "wb", buffering=0)   # pylint: disable=consider-using-with
+        status = os.fstatvfs(self._file.fileno())
+        free = status.f_bavail * status.f_frsize
+        if free < size:
+            self._file.close()
+            raise ImageError(f"the disk in the image needs {human_bytes(size)} and {human_bytes(free)} are free", os.path.dirname(path),
+                             "free some space there, or choose a destination on a larger file system", needed_bytes=size, free_bytes=free)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        if self._syncing:
+            self._syncing.join()
+        self._file.close()
+
+    def write(self, pieces):
+        try:
+            for piece in pieces:
+                self._sums.update(piece)
+                view = memoryview(piece)
+                while view:
+                    view = view[self._file.write(view):]
+                self.size += len(piece)
+                if self.size - self._synced >= _SYNC_EVERY and not (self._syncing and self._syncing.is_alive()):
+                    self._synced = self.size
+                    self._syncing = threading.Thread(target=self._sync, daemon=True, name="sync")
+                    self._syncing.start()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise from_os_error(error, "writing the disk out of the image", os.path.dirname(self.path)) from error
+
+    def _sync(self):
+        with contextlib.suppress(OSError):   # the last one, in the main thread, tells
+            os.fdatasync(self._file.fileno())
+
+    @property
+    def sha256(self):
+        return self._sums.hexdigest()
+
+
+class Extraction:
+    """extract() once; then digest (of the layer), sha256 and size of the file."""
+
+    def __init__(self, image, manifest, config, wanted, path, where, progress):
+        self._image, self._path, self._where, self._progress = image, path, where, progress
+        self._layers = manifest.get("layers") or []
+        self._diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
+        self._wanted = normalised(wanted)
+        self.layer_digest = self.sha256 = self.size = None
+        if not self._wanted:
+            raise ImageError("the path inside the image is not one of a file", wanted, "name a file from the image's root, such as disk/boot.qcow2")
+
+    def extract(self):
+        """Write the file. Raises ImageError where it is not there, is no plain file, or a layer is not what its digests say."""
+        if len(self._layers) != len(self._diff_ids):
+            raise ImageError(f"its manifest has {len(self._layers)} layers and its configuration {len(self._diff_ids)}", self._where, _TODO_BROKEN)
+        for number in reversed(range(len(self._layers))):
+            found, hidden = self._layer(number)
+            if found:
+                self.layer_digest = self._layers[number]["digest"]
+                return
+            if hidden:
+                raise ImageError(f"it has no {self._wanted}: an upper layer removed it ({hidden})", self._where,
+                                 "name the file with path, or use an image that holds a disk")
+        raise ImageError(f"it has no {self._wanted}", self._where,
+                         "is it a boot media image? Name the file with path if it is elsewhere in it")
+
+    def _layer(self, number):
+        """(whether the file was found, name of what hides it below or None) of one layer, which is read to its end."""
+        descriptor = self._layers[number]
+        algorithm, colon, expected = descriptor["digest"].partition(":")
+        if (descriptor.get("mediaType") or "").endswith("+encrypted"):
+            raise ImageError("its layers are encrypted", self._where, "decrypt the image first (skopeo copy --decryption-key)")
+        if algorithm not in ("sha256", "sha384", "sha512") or not self._diff_ids[number].startswith("sha256:"):
+            raise ImageError(f"a digest of the kind {algorithm[:20]} is not supported", self._where)
+        packed, plain, taken = hashlib.new(algorithm), hashlib.sha256(), [0]
+
+        def count(size):
+            taken[0] += size
+
+        self._progress.phase(f"pull layer {len(self._layers) - number} of {len(self._layers)}", descriptor.get("size"))
+        stream = ahead(hashed(self._image.blob(descriptor), packed, count))
+        stream = ahead(decompressed(stream, self._where))
+        stream = self._told(ahead(hashed(stream, plain)), taken)
+        try:
+            verdict = self._members(TarStream(stream, self._where))
+        finally:
+            stream.close()
+        self._progress.finish()
+        if packed.hexdigest() != expected or taken[0] != descriptor.get("size", taken[0]):
+            raise ImageError(f"a layer is not what its digest says ({descriptor['digest']})", self._where, _TODO_BROKEN, digest=packed.hexdigest())
+        if "sha256:" + plain.hexdigest() != self._diff_ids[number]:
+            raise ImageError("the content of a layer is not what the image's configuration says", self._where, _TODO_BROKEN,
+                             expected=self._diff_ids[number], digest=plain.hexdigest())
+        return verdict
+
+    def _told(self, pieces, taken):
+        try:
+            for piece in pieces:
+                yield piece
+                self._progress.update(taken[0])
+        finally:
+            pieces.close()
+
+    def _members(self, members):
+        wanted, hiding = self._wanted, _hiding(self._wanted)
+        parents = {wanted[:at] for at, letter in enumerate(wanted) if letter == "/"}
+        found, hidden, others = False, None, 0
+        for info, data in members:
+            name = normalised(info.name)
+            if name == wanted:
+                self._plain_file(info)
+                with _Output(self._path, info.size, self._where) as output:
+                    output.write(data)
+                found, self.sha256, self.size = True, output.sha256, output.size
+                continue
+            if name in parents and not info.isdir():
+                raise ImageError(f"{name} in the image is not a folder but a {_kind(info)}", self._where,
+                                 "name the file with path as it really is in the image")
+            if name in hiding:
+                hidden = name
+            others += info.size + 512
+            if others > MAX_OTHERS:
+                raise ImageError(f"a layer holds more than {human_bytes(MAX_OTHERS)} beside the disk", self._where, _TODO_FOREIGN)
+        return found, hidden
+
+    def _plain_file(self, info):
+        if not info.isreg() or is_sparse(info):
+            raise ImageError(f"{self._wanted} in the image is not a plain file but a {_kind(info)}", self._where,
+                             "name the file with path as it really is in the image")
+        if info.size > MAX_FILE:
+            raise ImageError(f"{self._wanted} in the image says that it has {info.size} bytes, which is absurd", self._where, _TODO_FOREIGN,
+                             size=info.size, limit=MAX_FILE)
+
+
+def _kind(info):
+    if is_sparse(info):
+        return "sparse file"
+    return ("symbolic link" if info.issym() else "hard link" if info.islnk() else "folder" if info.isdir()
+            else "device" if info.isdev() else "special file" if not info.isreg() else "file")

@@ -1,0 +1,173 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""skopeo as a child process: what it needs to reach an image.
+
+registries.conf, certs.d, the usual auth files and the proxy variables are skopeo's own business: it inherits the environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import time
+
+from ..errors import ImageError, Interrupted
+from . import process
+from .skopeo_errors import explain
+
+#: seconds without an answer after which a registry counts as not answering
+PATIENCE = 120
+_LONGEST_PAUSE = 30   # seconds between two tries
+
+
+@dataclasses.dataclass
+class Registry:
+    """The option `registry` of the modules; paths are absolute."""
+
+    username: str = None
+    password: str = dataclasses.field(default=None, repr=False)
+    auth_file: str = None
+    ca_cert: str = None
+    client_cert: str = None
+    client_key: str = None
+    verify: bool = None    # None: as registries.conf says
+    policy: str = None
+
+
+class Skopeo:
+    """skopeo with the means to reach one image. Use it as a context: credentials live in memory only, until it is left."""
+
+    def __init__(self, reference, registry, staging, architecture, retries, progress):
+        self.reference, self.registry, self.architecture = reference, registry, architecture
+        self.retries, self.progress = retries, progress
+        self.folder = os.path.join(staging, "skopeo")
+        self._auth = None
+
+    def __enter__(self):
+        os.mkdir(self.folder, 0o700)
+        os.mkdir(os.path.join(self.folder, "tmp"))
+        for option in ("auth_file", "ca_cert", "client_cert", "client_key", "policy"):
+            path = getattr(self.registry, option)
+            if path and not os.access(path, os.R_OK):
+                raise ImageError(f"registry.{option} cannot be read", path, "check the path (it is on the host where the image work runs)")
+        if self.reference.transport == "docker" and (self.registry.username is not None or _out_of_reach(self.registry.auth_file)):
+            self._auth = self._auth_file()
+        if self.registry.ca_cert or self.registry.client_cert:
+            self._certificates()
+        return self
+
+    def __exit__(self, *exc_info):
+        if self._auth is not None:
+            os.close(self._auth)
+
+    def _auth_file(self):
+        """A file in memory with the user's own auth files and, over them, the credentials of this image if there are any."""
+        merged = {"auths": {}, "credHelpers": {}}
+        for path in _usual_auth_files(self.registry.auth_file):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                with open(path, encoding="utf-8") as file:
+                    data = json.load(file)
+                for part in merged:
+                    merged[part].update(data.get(part) or {})
+        if self.registry.username is not None:
+            secret = base64.b64encode(f"{self.registry.username}:{self.registry.password or ''}".encode()).decode()
+            merged["credHelpers"].pop(self.reference.host, None)
+            # the longest key counts first; skopeos before 1.4 know hosts only
+            for key in (self.reference.host, self.reference.name):
+                merged["auths"][key] = {"auth": secret}
+        fd = os.memfd_create("auth.json", os.MFD_CLOEXEC)
+        with open(fd, "w", encoding="utf-8", closefd=False) as file:
+            json.dump(merged, file)
+        return fd
+
+    def _certificates(self):
+        """A folder as containers-certs.d(5) has them, of links: no key is copied."""
+        folder = os.path.join(self.folder, "certs")
+        os.mkdir(folder)
+        for option, name in (("ca_cert", "ca.crt"), ("client_cert", "client.cert"), ("client_key", "client.key")):
+            if getattr(self.registry, option):
+                os.symlink(getattr(self.registry, option), os.path.join(folder, name))
+
+    def arguments(self, command, prefix=""):
+        """The command line up to the operands. prefix: "src-" for `copy`."""
+        words = ["skopeo", "--tmpdir", os.path.join(self.folder, "tmp"), "--override-os", "linux", "--override-arch", self.architecture]
+        if self.registry.policy:
+            words += ["--policy", self.registry.policy]
+        if command == "inspect" and self.reference.transport == "docker":
+            words += ["--command-timeout", f"{PATIENCE}s"]
+        words.append(command)
+        if self.reference.transport == "docker":
+            if self._auth is not None:
+                words += [f"--{prefix}authfile", f"/proc/self/fd/{self._auth}"]
+            elif self.registry.auth_file:
+                words += [f"--{prefix}authfile", self.registry.auth_file]
+            if self.registry.ca_cert or self.registry.client_cert:
+                words += [f"--{prefix}cert-dir", os.path.join(self.folder, "certs")]
+            if self.registry.verify is not None:
+                words.append(f"--{prefix}tls-verify={'true' if self.registry.verify else 'false'}")
+        return words
+
+    def start(self, arguments, *descriptors, **options):
+        """A child with the descriptors it needs. From the main thread only."""
+        passed = [fd for fd in (self._auth, *descriptors) if fd is not None]
+        return process.start(arguments, stdin=subprocess.DEVNULL, pass_fds=passed, cwd=self.folder, **options)
+
+    def run(self, command, *operands, prefix=""):
+        """Run a command to its end; its standard output. Raises ImageError."""
+        with self.start([*self.arguments(command, prefix), *operands], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            output, errors = child.communicate()
+        if child.returncode:
+            raise self.failure(errors.decode("utf-8", "replace"), child.returncode)
+        return output
+
+    def failure(self, words, status=None):
+        """What skopeo said, as an ImageError with what to do."""
+        return explain(words, self.reference, status)
+
+    def persist(self, attempt):
+        """attempt(), and again with growing pauses while it fails in a way that passes by itself."""
+        tries = 0
+        while True:
+            try:
+                return attempt()
+            except Interrupted:
+                raise
+            except ImageError as error:
+                if tries >= self.retries or not error.details.get("transient"):
+                    if tries:
+                        error.details["attempts"] = tries + 1
+                    raise
+                tries += 1
+                pause = min(_LONGEST_PAUSE, 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+                self.progress.phase(f"waiting {pause:.0f} s before try {tries + 1} ({error.what})")
+                time.sleep(pause)
+
+
+def _out_of_reach(given):
+    """Whether skopeo would stumble over an auth file in a folder of somebody else's.
+
+    /run/containers belongs to root where root has used podman, and old skopeos fail for users without XDG_RUNTIME_DIR then.
+    """
+    for path in _usual_auth_files(given):
+        try:
+            os.stat(path)
+        except PermissionError:
+            return True
+        except OSError:
+            pass
+    return False
+
+
+def _usual_auth_files(given):
+    """Where credentials are looked for (containers-auth.json(5)), the least important first."""
+    home = os.path.expanduser("~")
+    if given or os.environ.get("REGISTRY_AUTH_FILE"):
+        return [given or os.environ["REGISTRY_AUTH_FILE"]]
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.geteuid()}"
+    return [os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.join(home, ".docker"), "config.json"),
+            os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "containers/auth.json"),
+            os.path.join(runtime, "containers/auth.json")]
