@@ -1,0 +1,365 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Converts a disk image to another format."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ocne_image_convert
+short_description: Convert a disk image to another format
+version_added: 0.1.0
+author:
+  - ocne.images contributors (@oracle-cne)
+description:
+  - Converts a boot image, or any other disk image, to the format that a virtualization platform wants.
+  - Does nothing where the destination was made of the same source with the same options, as its record says.
+  - The format of the source is stated, never guessed. A source that refers to other files (a backing file, an external data
+    file, a parent, VMDK extents in other folders), that is encrypted, marked as corrupt, cut off, or larger than 16 TiB for its guest is refused.
+  - What was made is checked before it is published - its header, its size for the guest, and its tables where C(qemu-img check)
+    knows the format (qcow2, VMDK, VDI, VHDX).
+requirements:
+  - qemu-img (package C(qemu-utils) on Debian, C(qemu-img) on Oracle Linux and Fedora)
+extends_documentation_fragment:
+  - ocne.images.artifact
+  - ocne.images.attributes
+  - ansible.builtin.files
+options:
+  src:
+    description:
+      - The image to convert, on the host where the module runs. It is not changed.
+      - A VMDK of several files is named by its descriptor; the extents must be beside it.
+    type: path
+    required: true
+  src_format:
+    description:
+      - The format of O(src). Another one than the file has is an error.
+      - V(vpc) is the format of Virtual PC and Hyper-V, known as VHD.
+    type: str
+    choices: [qcow2, raw, vmdk, vdi, vhdx, vpc]
+    default: qcow2
+  dest:
+    description:
+      - Where the new image goes.
+      - In a folder that exists, or with a C(/) at its end, it is named after O(src), with the suffix of O(format).
+      - It cannot be O(src) itself.
+    type: path
+    required: true
+  format:
+    description:
+      - The format of the new image. V(raw) is sparse.
+    type: str
+    choices: [qcow2, raw, vmdk, vdi, vhdx, vpc]
+    required: true
+  compression:
+    description:
+      - How the clusters of a qcow2 image are compressed. Needs O(format=qcow2).
+      - V(zlib) is read everywhere. V(zstd) is several times as fast to write and to read, but QEMU before 5.1, and with it some
+        platforms, cannot read it; whether the image import of Oracle Cloud Infrastructure does is not known.
+      - A VMDK with O(subformat=streamOptimized) is always compressed, by itself.
+    type: str
+    choices: [none, zlib, zstd]
+    default: none
+  subformat:
+    description:
+      - The variant of a VMDK, VHDX or VHD image.
+      - With O(format=vmdk), one of V(monolithicSparse) (the default, as in C(qemu-img)), V(monolithicFlat), V(twoGbMaxExtentSparse), V(twoGbMaxExtentFlat)
+        and V(streamOptimized), which OVA files hold. Both flat ones and both of at most two GiB are a descriptor, at O(dest), and
+        extents beside it, whose names are made of that of O(dest) and some letters. Keep them together.
+      - With O(format=vhdx) and O(format=vpc), V(dynamic) (the default) or V(fixed).
+    type: str
+    choices: [monolithicSparse, monolithicFlat, twoGbMaxExtentSparse, twoGbMaxExtentFlat, streamOptimized, dynamic, fixed]
+  adapter_type:
+    description:
+      - The disk controller that a VMDK image asks for. Needs O(format=vmdk).
+      - The default is V(lsilogic) there, which is what VMware wants for most systems.
+    type: str
+    choices: [ide, buslogic, lsilogic, legacyESX]
+  hwversion:
+    description:
+      - The version of the virtual hardware that a VMDK image asks for. Needs O(format=vmdk). The default is that of C(qemu-img), 4.
+    type: int
+  verify:
+    description:
+      - Proves that the content of the image at the destination equals that of O(src), for a guest, by C(qemu-img compare) with both
+        formats stated. All formats and subformats get this same proof; it reads both images once.
+      - An image that was made without this option is compared with O(src) by the first run that has it.
+      - Besides, every run with it reads what is at the destination and compares it with the checksum in its record, and O(src) too, also
+        where size and times say that they were not touched.
+seealso:
+  - module: ocne.images.ocne_image_info
+  - module: ocne.images.ocne_image_customize
+notes:
+  - The free space is looked at before work begins. Where the image is not compressed, the allocated part of the source must fit. Of an
+    image that will be compressed a tenth of that must fit, because nothing more is certain.
+"""
+
+EXAMPLES = r"""
+- name: A VMDK for vSphere
+  ocne.images.ocne_image_convert:
+    src: /srv/images/boot.qcow2
+    dest: /srv/images/boot.vmdk
+    format: vmdk
+
+- name: What an OVA holds
+  ocne.images.ocne_image_convert:
+    src: /srv/images/boot.qcow2
+    dest: /srv/images/boot-stream.vmdk
+    format: vmdk
+    subformat: streamOptimized
+    hwversion: 13
+
+- name: A small qcow2 for current versions of QEMU, proven equal
+  ocne.images.ocne_image_convert:
+    src: /srv/images/boot.qcow2
+    dest: /srv/images/small/
+    format: qcow2
+    compression: zstd
+    verify: true
+
+- name: From Hyper-V to a sparse raw image
+  ocne.images.ocne_image_convert:
+    src: /srv/images/disk.vhdx
+    src_format: vhdx
+    dest: /srv/images/disk.raw
+    format: raw
+    mode: "0640"
+"""
+
+RETURN = r"""
+path:
+  description: Where the image is.
+  returned: success
+  type: str
+  sample: /srv/images/boot.vmdk
+dest:
+  description: The same as RV(path).
+  returned: success
+  type: str
+  sample: /srv/images/boot.vmdk
+format:
+  description: Its format, as C(qemu-img) names it.
+  returned: success
+  type: str
+  sample: vmdk
+subformat:
+  description: Its variant, or null for a format that has none.
+  returned: success
+  type: str
+  sample: monolithicSparse
+compression:
+  description: How it is compressed - none, zlib or zstd.
+  returned: success
+  type: str
+  sample: none
+virtual_size:
+  description: The size that a guest sees, in bytes.
+  returned: success
+  type: int
+  sample: 16106127360
+size:
+  description: The length of the file at O(dest), in bytes. The holes of a sparse file count.
+  returned: when the image is there
+  type: int
+  sample: 535822336
+sha256:
+  description:
+    - SHA-256 of the file at O(dest).
+    - Null for images that are as long as their disk (raw, fixed VHDX and VHD, flat VMDK), where it would take many times as long as the
+      conversion, most of it for zeros. M(ansible.builtin.stat) gives it where it is needed.
+  returned: when the image is there
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+digest:
+  description:
+    - The checksum by which later runs know the file. It is RV(sha256), or begins with C(sparse-sha256:) and counts only the
+      blocks that are not zeros.
+  returned: when the image is there
+  type: str
+  sample: sparse-sha256:3bb99f887548e32e37dc8cfdb7cde664a4128c040093137d55d27f964787936d
+extents:
+  description: Further files beside RV(path) that belong to it, for a VMDK of several files.
+  returned: when the image is there
+  type: list
+  elements: dict
+  sample: []
+  contains:
+    name:
+      description: The file's name.
+      type: str
+      returned: always
+    size:
+      description: Its length in bytes.
+      type: int
+      returned: always
+    sha256:
+      description: Its checksum, in the form of RV(digest).
+      type: str
+      returned: always
+verified:
+  description: Whether the content was compared with the source's, by this run or an earlier one (O(verify)).
+  returned: success
+  type: bool
+  sample: false
+reason:
+  description: Why the image was made anew, or would be in check mode.
+  returned: changed
+  type: str
+  sample: it does not exist
+"""
+
+import os
+
+from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, from_os_error
+from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
+
+_FORMATS = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}
+#: format -> its subformats, the default first
+_SUBFORMATS = {
+    "vmdk": ["monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized"],
+    "vhdx": ["dynamic", "fixed"],
+    "vpc": ["dynamic", "fixed"],
+}
+_KIND = "ocne_image_convert"
+
+
+def canonical_options(params):
+    """What decides the content of the new image, with its defaults. Raises ImageError for what does not go together."""
+    kind, subformat = params["format"], params["subformat"]
+    possible = _SUBFORMATS.get(kind, [])
+    if subformat and subformat not in possible:
+        raise ImageError(f"subformat {subformat} does not go with format {kind}",
+                         todo=f"use one of {', '.join(possible)}" if possible else "leave subformat out")
+    if params["compression"] != "none" and kind != "qcow2":
+        raise ImageError(f"compression {params['compression']} does not go with format {kind}",
+                         todo="leave compression out; a compressed VMDK has subformat: streamOptimized"
+                         if kind == "vmdk" else "leave compression out, or use format: qcow2")
+    for name in ("adapter_type", "hwversion"):
+        if params[name] is not None and kind != "vmdk":
+            raise ImageError(f"{name} does not go with format {kind}", todo=f"leave {name} out; it is for vmdk only")
+    if params["hwversion"] is not None and not 1 <= params["hwversion"] <= 99:
+        raise ImageError(f"hwversion {params['hwversion']} does not exist",
+                         todo="use a version of VMware's virtual hardware, such as 13")
+    options = {name: params[name] for name in ("src_format", "format", "compression", "hwversion")}
+    options["subformat"] = subformat or (possible[0] if possible else None)
+    options["adapter_type"] = params["adapter_type"] or ("lsilogic" if kind == "vmdk" else None)
+    return options
+
+
+def default_name(src, target):
+    stem, suffix = os.path.splitext(os.path.basename(src))
+    return (stem if suffix in (".vhd", ".img", *_FORMATS.values()) else stem + suffix) + _FORMATS[target]
+
+
+def refuse_source(src, dest):
+    """ImageError where writing the destination would change the source."""
+    old = artifacts.load_record(dest)
+    goes = [dest] + [os.path.join(os.path.dirname(dest), extent["name"]) for extent in (old.extents if old else [])]
+    if any(os.path.exists(path) and os.path.samefile(path, src) for path in goes):
+        raise ImageError("the destination is the source", dest, "choose another dest: the source is never changed")
+
+
+def source_is(m, src, record, verify):
+    """Whether the source is the one that the record tells of. Reads only what was touched since, and notes the touch."""
+    files, folder = record.values.get("source_files") or [], os.path.dirname(src)
+    noted = []
+    try:
+        for number, known in enumerate(files):
+            path = os.path.join(folder, known["name"]) if number else src
+            status = artifacts.stat_of(path)
+            if verify or status != known["stat"]:
+                mine = artifacts.examine(path, verify, m.progress, readonly=True)[0]
+                digest = mine.sha256 if mine else artifacts.digest_file(path, known["sha256"], m.progress)
+                if digest != known["sha256"]:
+                    return False
+            noted.append(dict(known, stat=status))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise from_os_error(error, "reading the source image", src) from error
+    if not files or record.source != {"files": [known["sha256"] for known in files]}:
+        return False
+    record.values["source_files"] = noted
+    return True
+
+
+def returned(record, dest):
+    """The values that a run tells of the image at `dest`."""
+    plain = not record.sha256.startswith(artifacts.SPARSE_PREFIX)
+    values = {name: record.values.get(name) for name in ("subformat", "compression", "size", "extents", "verified")}
+    return dict(values, path=dest, dest=dest, format=record.format, virtual_size=record.virtual_size, digest=record.sha256,
+                sha256=record.sha256 if plain else None)
+
+
+def beside(dest):
+    """The place of a staging folder, where none is needed: only its file system is looked at."""
+    return artifacts.Staging(os.path.join(os.path.dirname(dest), ".none"), None)
+
+
+def keep(m, src, dest, record, options):
+    """The image is up to date: prove what is not proven yet, and bring the record up to date."""
+    before = artifacts.load_record(dest)
+    if m.params["verify"] and not record.values.get("verified"):
+        m.build("convert", dict(options, src=src, name=os.path.basename(dest), existing=dest), beside(dest))
+        record.values["verified"] = True
+    if not m.check and before and record.values != before.values:
+        artifacts.write_record(dest, record)
+
+
+def body(m):
+    params = m.params
+    options = canonical_options(params)
+    src = m.source(params["src"])
+    dest = m.destination(params["dest"], default_name(src, params["format"]))
+    refuse_source(src, dest)
+    record, reason = m.current(dest)
+    if record and (record.kind, record.options) != (_KIND, options):
+        record, reason = None, "it was made with other options"
+    elif record and not source_is(m, src, record, params["verify"]):
+        record, reason = None, "its source has changed"
+    if record:
+        keep(m, src, dest, record, options)
+        return dict(returned(record, dest), changed=m.attributes(dest, False))
+
+    work = dict(options, src=src, name=os.path.basename(dest), verify=params["verify"])
+    before = artifacts.load_record(dest)
+    values = {"subformat": options["subformat"], "verified": params["verify"],
+              "compression": "zlib" if options["subformat"] == "streamOptimized" else options["compression"]}
+    if m.check:
+        result = m.build("convert", work, beside(dest))
+        source = {"files": [file["sha256"] for file in result.values["source_files"]]}
+        after = artifacts.Record(_KIND, source, options, "", options["format"], result.values["virtual_size"], {})
+        answer = dict(values, path=dest, dest=dest, format=options["format"], virtual_size=after.virtual_size)
+    else:
+        with artifacts.staging(dest) as staging:
+            result = m.build("convert", work, staging)
+            made, = result.artifacts
+            source = {"files": [file["sha256"] for file in result.values["source_files"]]}
+            values.update(size=made.size, extents=made.values["extents"], source_files=result.values["source_files"])
+            after = artifacts.Record(_KIND, source, options, made.sha256, made.format, made.virtual_size, values)
+            m.publish(made, dest, after)
+        answer = returned(after, dest)
+    for warning in result.values["warnings"]:
+        m.warn(warning)
+    answer.update(changed=True, reason=reason)
+    if m.wants_diff:
+        answer["diff"] = m.diff(before, after, dest)
+    return answer
+
+
+def main():
+    run_module(dict(
+        ARTIFACT_SPEC,
+        src=dict(type="path", required=True),
+        src_format=dict(choices=list(_FORMATS), default="qcow2"),
+        dest=dict(type="path", required=True),
+        format=dict(choices=list(_FORMATS), required=True),
+        compression=dict(choices=["none", "zlib", "zstd"], default="none"),
+        subformat=dict(choices=_SUBFORMATS["vmdk"] + _SUBFORMATS["vpc"]),
+        adapter_type=dict(choices=["ide", "buslogic", "lsilogic", "legacyESX"]),
+        hwversion=dict(type="int"),
+    ), body)
+
+
+if __name__ == "__main__":
+    main()

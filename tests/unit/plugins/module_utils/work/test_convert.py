@@ -1,0 +1,123 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+import collections
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.work import convert
+from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
+
+pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
+SIZE = 8 << 20
+
+
+@pytest.fixture
+def src(tmp_path):
+    raw = tmp_path / "content.raw"
+    raw.write_bytes(os.urandom(200_000))
+    os.truncate(raw, SIZE)
+    path = tmp_path / "a,b:c.qcow2"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, path], check=True)
+    return path
+
+
+@pytest.fixture
+def staging(tmp_path):
+    folder = tmp_path / "staging"
+    folder.mkdir()
+    return folder
+
+
+def run(src, staging, check=False, **options):
+    return convert.run(Job("convert", dict({"src": str(src), "src_format": "qcow2", "name": "disk.vmdk", "format": "vmdk"}, **options),
+                           str(staging), check), silent())
+
+
+def test_an_artifact_of_several_files(src, staging):
+    made, = run(src, staging, subformat="monolithicFlat", verify=True).artifacts
+    assert os.path.dirname(made.path) == str(staging)
+    extent, = made.extents
+    assert sorted(os.listdir(staging)) == sorted([os.path.basename(made.path), extent])
+    assert extent in open(made.path, encoding="latin-1").read()
+    assert extent.startswith("disk-") and extent != "disk-flat.vmdk"
+    assert made.values["extents"][0]["sha256"] == artifact.sparse_digest(os.path.join(staging, extent))
+
+
+def test_names_of_extents_differ_with_the_recipe(src, tmp_path):
+    names = set()
+    for number, options in enumerate([{}, {"hwversion": 7}, {"name": "disk"}, {"name": 'odd "name"\n.vmdk'}, {"verify": True}]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        made, = run(src, folder, subformat="twoGbMaxExtentSparse", **options).artifacts
+        names.update(made.extents)
+    assert len(names) == 4   # verify does not decide the content
+
+
+def test_the_sums_are_of_the_files(src, staging):
+    result = run(src, staging, format="qcow2", compression="zlib")
+    made, = result.artifacts
+    assert made.sha256 == artifact.sha256_file(made.path)[0]
+    assert made.virtual_size == SIZE
+    assert result.values["source_files"] == [{"name": src.name, "sha256": artifact.sha256_file(src)[0], "stat": artifact.stat_of(src)}]
+
+
+def test_check_mode_writes_nothing(src, staging):
+    result = run(src, staging, check=True)
+    assert result.artifacts == [] and os.listdir(staging) == []
+    assert result.values["virtual_size"] == SIZE
+
+
+def test_a_difference_is_found(src, staging, tmp_path):
+    other = tmp_path / "other.raw"
+    other.write_bytes(b"x" * SIZE)
+    with pytest.raises(ImageError, match="differs"):
+        run(src, staging, format="raw", existing=str(other))
+    run(src, staging, format="raw", existing=str(tmp_path / "content.raw"))
+
+
+def test_a_source_that_changes_meanwhile(src, staging, monkeypatch):
+    def touching(*arguments):
+        os.utime(src)
+    monkeypatch.setattr(convert, "_convert", touching)
+    with pytest.raises(ImageError, match="changed while it was read"):
+        run(src, staging)
+
+
+def test_raw_that_looks_like_something_else_is_told(src, staging):
+    result = run(src, staging, src_format="raw", format="qcow2")
+    assert "starts like a qcow2" in result.values["warnings"][0]
+
+
+Space = collections.namedtuple("Space", "f_bavail f_frsize")
+
+
+@pytest.mark.parametrize("free, options, fits", [
+    (SIZE * 2 + (64 << 20), {}, True),
+    (300_000, {}, False),
+    (800_000, {}, True),
+    (300_000, {"format": "raw"}, False),
+    (150_000, {"format": "qcow2", "compression": "zstd"}, True),
+    (150_000, {"subformat": "streamOptimized"}, True),
+    (4096, {"format": "qcow2", "compression": "zstd"}, False),
+])
+def test_room(src, staging, monkeypatch, free, options, fits):
+    monkeypatch.setattr(os, "statvfs", lambda path: Space(free, 1))
+    if fits:
+        assert run(src, staging, check=True, **options)
+    else:
+        with pytest.raises(ImageError) as caught:
+            run(src, staging, check=True, **options)
+        assert caught.value.details["free_bytes"] == free < caught.value.details["needed_bytes"]
+
+
+def test_missing_tool(src, staging, monkeypatch):
+    monkeypatch.setattr(convert.process.shutil, "which", lambda *arguments, **keywords: None)
+    with pytest.raises(ImageError, match="qemu-utils"):
+        run(src, staging)

@@ -1,0 +1,307 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is refused of a foreign image, on real small images that qemu-img made and that were then bent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.work import formats
+
+pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
+
+SIZE = 3 << 20   # bytes a guest sees
+VARIANTS = [
+    ("qcow2", ""), ("qcow2", "compat=0.10"), ("qcow2", "compression_type=zstd"), ("qcow2", "extended_l2=on,cluster_size=128k"),
+    ("qcow2", "cluster_size=512"), ("qcow2", "lazy_refcounts=on"), ("raw", ""), ("vdi", ""), ("vdi", "static=on"),
+    ("vhdx", "subformat=dynamic"), ("vhdx", "subformat=fixed"), ("vpc", "subformat=dynamic,force_size=on"), ("vpc", "subformat=fixed,force_size=on"),
+    ("vmdk", "subformat=monolithicSparse"), ("vmdk", "subformat=monolithicFlat"), ("vmdk", "subformat=twoGbMaxExtentSparse"),
+    ("vmdk", "subformat=twoGbMaxExtentFlat"), ("vmdk", "subformat=streamOptimized"),
+]
+
+
+def qemu_img(*arguments, cwd=None):
+    subprocess.run(["qemu-img", *map(str, arguments)], check=True, capture_output=True, cwd=cwd)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make(format, options) -> path of an image with some content."""
+    content = tmp_path / "content.raw"
+    content.write_bytes(os.urandom(100_000))
+    os.truncate(content, SIZE)
+
+    def make_one(kind, options="", name="disk"):
+        path = tmp_path / f"{name}.{kind}"
+        qemu_img("convert", "-f", "raw", "-O", kind, *(["-o", options] if options else []), content, path)
+        return path
+    return make_one
+
+
+def bend(path, offset, layout, *values):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(struct.pack(layout, *values))
+
+
+def refused(path, kind="qcow2", **keywords):
+    with pytest.raises(ImageError) as caught:
+        formats.guard(str(path), kind, **keywords)
+    assert str(path) in str(caught.value)
+    return caught.value.what
+
+
+@pytest.mark.parametrize("kind, options", VARIANTS)
+def test_what_qemu_img_makes_is_accepted(make, kind, options):
+    path = make(kind, options)
+    facts = formats.guard(str(path), kind)
+    assert facts.virtual_size == SIZE == formats.info(str(path), kind)["virtual-size"]
+    assert facts.subformat in (None, "dynamic", "fixed") or f"subformat={facts.subformat}" in options
+    assert facts.full_length == (kind == "raw" or any(word in options for word in ("Flat", "fixed", "static")))
+    formats.check(str(path), kind)
+    formats.compare(str(path), kind, str(path.parent / "content.raw"), "raw")
+
+
+@pytest.mark.parametrize("kind, options", VARIANTS)
+def test_a_cut_image_is_refused_or_read_to_its_end(make, kind, options):
+    """Cut anywhere in its headers, no image makes guard() fail in another way than with an ImageError."""
+    path = make(kind, options)
+    whole = path.read_bytes()
+    for length in (1, 4, 60, 71, 80, 103, 511, 512, 513, 1023, 65536, 196608 + 100):
+        path.write_bytes(whole[:length])
+        try:
+            formats.guard(str(path), kind)
+        except ImageError:
+            pass
+
+
+@pytest.mark.parametrize("stated, made", [("qcow2", "vmdk"), ("vmdk", "qcow2"), ("vdi", "vhdx"), ("vhdx", "vdi"), ("vpc", "raw")])
+def test_another_format_than_stated(make, stated, made):
+    assert f"it is not a {stated} image" in refused(make(made), stated)
+
+
+def test_raw_that_looks_like_another_format_is_read_as_raw(make):
+    assert formats.guard(str(make("qcow2")), "raw").looks_like == "qcow2"
+    assert formats.guard(str(make("raw")), "raw").looks_like is None
+
+
+def test_text_is_no_image(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("<html>not found</html>")
+    for kind in ("qcow2", "vmdk", "vdi", "vhdx", "vpc"):
+        assert "it is not a" in refused(path, kind)
+
+
+def test_not_a_regular_file(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", tmp_path):
+        with pytest.raises(ImageError):
+            formats.guard(str(path), "raw")
+    with pytest.raises(ImageError, match="absolute"):
+        formats.guard("nbd:localhost:10809", "raw")
+    with pytest.raises(ImageError, match="absolute"):
+        formats.info("json:{}", "raw")
+
+
+# --- qcow2 -------------------------------------------------------------------------------------------
+
+
+def test_backing_file(make, tmp_path):
+    make("qcow2")
+    path = tmp_path / "overlay.qcow2"
+    qemu_img("create", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", path, cwd=tmp_path)
+    assert "backing file" in refused(path)
+    facts = formats.guard(str(path), "qcow2", allow_backing=True)
+    assert facts.backing_file == "disk.qcow2"
+
+
+def test_backing_file_without_a_name(make):
+    path = make("qcow2")
+    bend(path, 8, ">QI", 0, 7)
+    assert "backing file" in refused(path)
+
+
+def test_external_data_file(tmp_path):
+    path = tmp_path / "data.qcow2"
+    qemu_img("create", "-f", "qcow2", "-o", f"data_file={tmp_path / 'outside.raw'}", path, "1M")
+    assert "external data file" in refused(path)
+
+
+@pytest.mark.parametrize("offset, layout, value, says", [
+    (4, ">I", 4, "version"),
+    (20, ">I", 40, "cluster size"),
+    (20, ">I", 8, "cluster size"),
+    (24, ">Q", 0, "absurd"),
+    (24, ">Q", 1 << 45, "absurd"),
+    (24, ">Q", (1 << 64) - 512, "absurd"),
+    (24, ">Q", 1 << 40, "L1 table"),
+    (32, ">I", 1, "encrypted"),
+    (32, ">I", 2, "encrypted"),
+    (36, ">I", 0, "L1 table"),
+    (36, ">I", 0xffffffff, "L1 table"),
+    (40, ">Q", 77, "L1 table is not inside"),
+    (40, ">Q", 1 << 40, "L1 table is not inside"),
+    (48, ">Q", 0, "refcount table is not inside"),
+    (56, ">I", 0xffffffff, "absurdly large"),
+    (60, ">I", 1 << 20, "absurdly large"),
+    (72, ">Q", 2, "marked as corrupt"),
+    (72, ">Q", 1 << 5, "unknown features"),
+    (72, ">Q", 1 << 63, "unknown features"),
+    (96, ">I", 7, "malformed"),
+    (100, ">I", 8, "malformed"),
+    (100, ">I", 1 << 20, "malformed"),
+    (104, ">B", 1, "compression type"),
+    (104, ">B", 9, "compression type"),
+    (112, ">II", 0x6803f857, "header extension"),
+])
+def test_bent_qcow2(make, offset, layout, value, says):
+    path = make("qcow2")
+    bend(path, offset, layout, *([value, 1 << 30] if layout == ">II" else [value]))
+    assert says in refused(path)
+
+
+def test_dirty_is_told(make):
+    path = make("qcow2")
+    assert not formats.guard(str(path), "qcow2").dirty
+    bend(path, 72, ">Q", 1)
+    assert formats.guard(str(path), "qcow2").dirty
+
+
+# --- the others ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["/etc/shadow", "../disk.vmdk", "a/b", "nbd:localhost:1", "..", "json:{}", "a\\b", ""])
+def test_vmdk_extent_elsewhere(make, tmp_path, name):
+    path = make("vmdk", "subformat=monolithicFlat")
+    path.write_text(path.read_text().replace("disk-flat.vmdk", name))
+    assert "not a file beside it" in refused(path, "vmdk")
+
+
+def test_vmdk_extent_that_is_a_link(make, tmp_path):
+    path = make("vmdk", "subformat=monolithicFlat")
+    (tmp_path / "disk-flat.vmdk").unlink()
+    (tmp_path / "disk-flat.vmdk").symlink_to("/etc/passwd")
+    assert "is a link" in refused(path, "vmdk")
+
+
+def test_vmdk_extent_that_is_missing(make, tmp_path):
+    path = make("vmdk", "subformat=monolithicFlat")
+    (tmp_path / "disk-flat.vmdk").unlink()
+    assert "no such file" in refused(path, "vmdk")
+
+
+@pytest.mark.parametrize("old, new, says", [
+    ("RW 6144 FLAT", "RW 99999999999999 FLAT", "absurd"),
+    ("RW 6144 FLAT", "RW -6144 FLAT", "absurd"),
+    ("RW 6144 FLAT", "RDONLY 6144 FLAT", "unsupported kind"),
+    ("RW 6144 FLAT", "RW 6144 SESPARSE", "unsupported kind"),
+    ("RW 6144 FLAT", "RW many FLAT", "malformed"),
+    ("CID=", "parentFileNameHint=\"/etc/shadow\"\nCID=", "parent image"),
+])
+def test_bent_vmdk_descriptor(make, old, new, says):
+    path = make("vmdk", "subformat=monolithicFlat")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert says in refused(path, "vmdk")
+
+
+@pytest.mark.parametrize("subformat", ["monolithicSparse", "streamOptimized"])
+def test_vmdk_with_a_parent(make, tmp_path, subformat):
+    path = make("vmdk", f"subformat={subformat}")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"# Extent description")
+    data[place:place + 34] = b'\nparentFileNameHint="/etc/passwd"\n'
+    path.write_bytes(data)
+    assert "parent image" in refused(path, "vmdk")
+
+
+def test_sparse_vmdk_whose_header_leads_to_a_descriptor(make):
+    path = make("vmdk", "subformat=monolithicSparse")
+    bend(path, 12, "<Q", 0)   # capacity: QEMU would open the extents that the descriptor names
+    assert "no capacity" in refused(path, "vmdk")
+
+
+def test_extent_whose_header_leads_to_a_descriptor(make, tmp_path):
+    path = make("vmdk", "subformat=twoGbMaxExtentSparse")
+    bend(tmp_path / "disk-s001.vmdk", 12, "<Q", 0)
+    assert "further files" in refused(path, "vmdk")
+
+
+@pytest.mark.parametrize("offset, layout, value, says", [
+    (12, "<Q", 1 << 60, "absurd"),
+    (20, "<Q", 0, "grains"),
+    (44, "<I", 100000, "grains"),
+])
+def test_bent_sparse_vmdk(make, offset, layout, value, says):
+    path = make("vmdk", "subformat=monolithicSparse")
+    bend(path, offset, layout, value)
+    assert says in refused(path, "vmdk")
+
+
+@pytest.mark.parametrize("offset, layout, value, says", [
+    (76, "<I", 4, "difference"), (440, "<Q", 1, "difference"), (368, "<Q", 1 << 50, "absurd"), (376, "<I", 512, "blocks"), (68, "<I", 9, "version"),
+])
+def test_bent_vdi(make, offset, layout, value, says):
+    path = make("vdi")
+    bend(path, offset, layout, value)
+    assert says in refused(path, "vdi")
+
+
+def test_vhdx_with_a_parent(make):
+    path = make("vhdx")
+    data = path.read_bytes()
+    base = data.index(b"metadata")
+    # file parameters: block size, then flags, whose second bit says that there is a parent
+    place = base + (64 << 10)
+    assert struct.unpack_from("<II", data, place)[1] & 2 == 0
+    bend(path, place + 4, "<I", 2)
+    assert "difference" in refused(path, "vhdx")
+
+
+@pytest.mark.parametrize("offset, says", [(192 << 10, "region table"), ((192 << 10) + 8, "region table")])
+def test_bent_vhdx(make, offset, says):
+    path = make("vhdx")
+    bend(path, offset, "<I", 0xffffffff)
+    assert says in refused(path, "vhdx")
+
+
+@pytest.mark.parametrize("offset, layout, value, says", [(60, ">I", 4, "difference"), (48, ">Q", 1 << 50, "absurd"), (512 + 40, ">Q", 1, "parent"),
+                                                         (512 + 32, ">I", 3, "blocks"), (16, ">Q", 1 << 40, "cut off")])
+def test_bent_vhd(make, offset, layout, value, says):
+    path = make("vpc")
+    bend(path, offset, layout, value)
+    assert says in refused(path, "vpc")
+
+
+# --- qemu-img --------------------------------------------------------------------------------------------
+
+
+def test_names_that_look_like_protocols_and_options(make, tmp_path):
+    path = make("qcow2", name="nbd:a,b=c json:{} %d")
+    assert formats.guard(str(path), "qcow2").virtual_size == SIZE
+    assert formats.info(str(path), "qcow2")["virtual-size"] == SIZE
+    assert formats.measure(str(path), "qcow2", "raw")[1] == SIZE
+
+
+def test_corrupt_tables_are_found(make):
+    path = make("qcow2")
+    with open(path, "r+b") as file:
+        file.seek(0x20000)   # the refcount block
+        file.write(b"\0" * 65536)
+    with pytest.raises(ImageError, match="corrupt"):
+        formats.check(str(path), "qcow2")
+
+
+def test_a_difference_is_found(make, tmp_path):
+    path = make("qcow2")
+    with open(tmp_path / "content.raw", "r+b") as file:
+        file.seek(50_000)
+        file.write(b"other")
+    with pytest.raises(ImageError, match="differs"):
+        formats.compare(str(path), "qcow2", str(tmp_path / "content.raw"), "raw")
