@@ -1,0 +1,264 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Work: one boot image in, customized boot images out, all in one launch of the appliance."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import os
+import threading
+
+from .. import artifact
+from ..errors import ImageError, Interrupted, from_os_error
+from . import formats, process, recipe
+from .appliance import Disk, appliance
+from .edit import Editor
+from .job import Artifact, Result, load_options
+from .layout import make_mountpoints
+
+_FICLONE = 0x40049409          # linux/fs.h, on all but a few architectures
+_CHUNK = 8 << 20               # bytes copied at once
+#: bytes an edit writes at most, beside files and configurations: the logs of two xfs file systems, written anew with their UUIDs, and metadata
+GROWTH = 160 << 20
+_DEVICES = 24                  # disks of one appliance: /dev/sda to /dev/sdx
+
+
+@dataclasses.dataclass
+class Options:
+    src: str
+    src_format: str            # qcow2 or raw
+    outputs: list              # of Output, as dictionaries
+
+
+@dataclasses.dataclass
+class Output:
+    name: str                  # the destination, for messages and as the name of its Artifact
+    recipe: dict               # recipe.Recipe, as a dictionary
+    uuids: dict                # new ones for "boot" and "root", or empty
+    staging: str = None        # a folder of its own on the file system of its destination; default: one in the Job's
+
+
+class _Build:
+    """One output on its way from the source to a finished file."""
+
+    def __init__(self, output, source):
+        self.name = output.name
+        self.recipe = recipe.load(output.recipe)
+        self.uuids = output.uuids
+        self._source = source
+        self._folder = output.staging
+        self._keep = self.recipe.compression == "keep"
+        self.format = source.format if self._keep else "qcow2"
+        self._disk = os.path.join(self._folder, f"image.{source.format}" if self._keep else "overlay.qcow2")
+        self.values = None
+
+    def prepare(self, progress):
+        """Make the disk to edit: a copy whose clusters stay as they are, or an overlay to flatten. Returns a Disk. Raises ImageError."""
+        self.discard()
+        # the logs only where they are written anew; a file that is large may be stored twice, in its overlay and in the image
+        needed = (GROWTH if self.uuids else GROWTH // 10) + sum(item.size for item in self.recipe.files) + len(self.recipe.ignition_config or "")
+        if self.recipe.compression in ("keep", "none"):
+            needed = self._source.allocated_size + needed * (1 if self._keep else 2)
+        artifact.check_space(self._folder, needed, "the customized image")
+        if self._keep:
+            _copy(self._source.path, self._disk, progress)
+        else:
+            process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", formats.named(self._source.path), "-F", self._source.format, self._disk],
+                        self.name, "making an overlay for the edits")
+        return Disk(self._disk, self.format if self._keep else "qcow2")
+
+    def discard(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._disk)
+
+    def finish(self, progress):
+        """The Artifact, checked, hashed and on the disk. Raises ImageError."""
+        path = self._disk
+        if not self._keep:
+            path = os.path.join(self._folder, "image.qcow2")
+            self._flatten(path, progress)
+            self.discard()
+        progress.phase("check")
+        facts = formats.guard(path, self.format, self.name)
+        hashing = _Background(lambda: artifact.digest_file(path, artifact.SPARSE_PREFIX if facts.full_length else ""))
+        syncing = _Background(lambda: artifact.sync_file(path))
+        if facts.virtual_size != self._source.virtual_size:
+            raise ImageError("the size that the guest sees has changed", self.name, "this is a defect of qemu-img: choose another compression")
+        formats.check(path, self.format, where=self.name)
+        syncing.result()
+        digest = hashing.result()
+        progress.finish()
+        return Artifact(self.name, path, self.format, os.path.getsize(path), digest, facts.virtual_size, values=self.values)
+
+    def _flatten(self, path, progress):
+        compression = self.recipe.compression
+        options = ["-c", "-m", "16", "-W", "-o", f"compression_type={compression}"] if compression != "none" else []
+        progress.phase("write image", 100, "percent")
+        process.run_with_percent(["qemu-img", "convert", "-p", "-f", "qcow2", "-O", "qcow2", *options, self._disk, path],
+                                 self.name, "writing the customized image", progress)
+        progress.finish()
+
+
+def run(job, progress):
+    """One Artifact per output, by its name; what could not be made is in failures. Raises ImageError where nothing could be made."""
+    options = load_options(Options, job.options)
+    source = formats.guard(options.src, options.src_format)
+    before = artifact.stat_of(source.path)
+    # where another process writes to it, its lock says so
+    formats.info(source.path, source.format)
+    builds = []
+    for number, output in enumerate(options.outputs):
+        output = load_options(Output, output)
+        if output.staging is None:
+            output.staging = os.path.join(job.staging, str(number))
+            os.makedirs(output.staging, exist_ok=True)
+        builds.append(_Build(output, source))
+    result, errors = Result(), {}
+    for start in range(0, len(builds), _DEVICES):
+        edited = _edit(builds[start:start + _DEVICES], job.staging, progress, errors)
+        for build in edited:
+            try:
+                result.artifacts.append(build.finish(progress))
+            except Interrupted:
+                raise
+            except ImageError as error:
+                errors[build.name] = error
+    if artifact.stat_of(source.path) != before:
+        raise ImageError("the source image was changed while it was read", source.path, "run the task again when nothing writes to it")
+    if errors and not result.artifacts and len({str(error) for error in errors.values()}) == 1:
+        raise next(iter(errors.values()))
+    result.failures = {name: error.as_dict() for name, error in errors.items()}
+    return result
+
+
+def _edit(builds, scratch, progress, errors):
+    """Prepare and edit builds in one appliance; returns those that went well, the others are in errors.
+
+    An appliance that ends early takes all its disks with it: then each gets one of its own, so that one's fault spoils no other.
+    """
+    try:
+        return _edit_together(builds, scratch, progress, errors)
+    except Interrupted:
+        raise
+    except ImageError as error:
+        if len(builds) == 1:
+            builds[0].discard()
+            errors[builds[0].name] = error
+            return []
+    for build in builds:
+        build.discard()
+    return [done for build in builds if build.name not in errors for done in _edit([build], scratch, progress, errors)]
+
+
+def _edit_together(builds, scratch, progress, errors):
+    prepared, disks, syncing = [], [], []
+    for build in builds:
+        try:
+            disks.append(build.prepare(progress))
+            prepared.append(build)
+            # what the copies have left in memory goes to the disk while the appliance starts
+            syncing.append(_Background(lambda path=disks[-1].path: artifact.sync_file(path)))
+        except Interrupted:
+            raise
+        except ImageError as error:
+            build.discard()
+            errors[build.name] = error
+    if not prepared:
+        return []
+    edited = []
+    with appliance(disks, scratch, progress) as g:
+        make_mountpoints(g)
+        progress.phase("customize", len(prepared), "steps")
+        for number, build in enumerate(prepared):
+            try:
+                build.values = Editor(g, f"/dev/sd{chr(ord('a') + number)}", build.recipe, build.uuids).run()
+                edited.append(build)
+            except Interrupted:
+                raise
+            except ImageError as error:
+                try:
+                    g.umount_all()
+                except RuntimeError:
+                    # the appliance has gone: its own words are in the first error
+                    raise error from None
+                errors[build.name] = ImageError(error.what, error.where or build.name, error.todo, **error.details)
+            progress.update(number + 1)
+        progress.finish()
+        for sync in syncing:
+            sync.result()
+    for build in prepared:
+        if build not in edited:
+            build.discard()
+    return edited
+
+
+# --- copies ------------------------------------------------------------------------------------------
+
+
+def _copy(source, target, progress):
+    """A copy with the same holes: shared blocks where the file system has them, else copied inside the kernel where it can. Raises ImageError."""
+    try:
+        with open(source, "rb", buffering=0) as read, open(target, "xb", buffering=0) as write:
+            os.fchmod(write.fileno(), 0o600)
+            size = os.fstat(read.fileno()).st_size
+            progress.phase("copy image", size)
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
+                return
+            os.truncate(write.fileno(), size)
+            offset = 0
+            while offset < size:
+                try:
+                    offset = os.lseek(read.fileno(), offset, os.SEEK_DATA)
+                    hole = os.lseek(read.fileno(), offset, os.SEEK_HOLE)
+                except OSError as error:
+                    if error.errno == errno.ENXIO:   # only a hole is left
+                        break
+                    raise
+                while offset < hole:
+                    offset += _copy_range(read.fileno(), write.fileno(), offset, min(_CHUNK, hole - offset))
+                    progress.update(offset)
+            progress.finish()
+    except OSError as error:
+        raise from_os_error(error, "copying the source image", target) from error
+
+
+def _copy_range(read, write, offset, count):
+    try:
+        done = os.copy_file_range(read, write, count, offset, offset)
+        if done:
+            return done
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+            raise
+    data = os.pread(read, count, offset)
+    if not data:
+        raise OSError(errno.EIO, "the file became shorter")
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(write, view, offset + len(data) - len(view))
+        view = view[written:]
+    return len(data)
+
+
+class _Background:
+    """One function in a thread of its own."""
+
+    def __init__(self, function):
+        self._function, self._value, self._error = function, None, None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self._value = self._function()
+        except Exception as error:   # told where the result is asked for
+            self._error = error
+
+    def result(self):
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._value
