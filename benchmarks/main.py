@@ -31,17 +31,17 @@ _HEAD = """\
 Ratios of medians of {pairs} alternating pairs in one run, ours to the other's, and in parentheses the smallest and the largest of the pairs.
 What each row is and how it is measured: [README.md](README.md).
 
-Machine: {machine}.
+Machine: {machine}. Load average when it began: {load:.1f}.
 
 | what | against | result | goal | met |
 | --- | --- | --- | --- | --- |
 """
 
 
-def table(pairs, rows):
+def table(pairs, rows, load):
     """The file's text."""
     words = {True: "yes", False: "**no**", None: "-"}
-    return _HEAD.format(pairs=pairs, machine=tools.machine()) + "".join(
+    return _HEAD.format(pairs=pairs, machine=tools.machine(), load=load) + "".join(
         f"| {row.what} | {row.against} | {row.result} | {row.goal} | {words[row.met]} |\n" for row in rows)
 
 
@@ -76,10 +76,11 @@ def main():
     # as Ctrl-C: through every finally
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tools.same_appliance()
+    load = os.getloadavg()[0]
     bench = Bench(args.work, args.pairs)
     bench.warm()
     found, complete = measure(bench, args.rows or list(ROWS))
-    text = table(args.pairs, found)
+    text = table(args.pairs, found, load)
     if not args.rows and args.pairs >= _ENOUGH:
         with open(os.path.join(ROOT, "benchmarks", "RESULTS.md"), "w", encoding="utf-8") as file:
             file.write(text)

@@ -33,7 +33,7 @@ def core(request):
 @pytest.fixture(scope="session")
 def tiny():
     """name -> path of the tiny images."""
-    return {name: info["disk"] for name, info in build.disks([name for name in build.tiny.SHAPES]).items()}
+    return {name: info["disk"] for name, info in build.disks(list(build.tiny.SHAPES)).items()}
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ PLAY = """
 def wait_for_appliance(play, dest, timeout=60):
     """Until QEMU runs on the staging folder of this destination."""
     deadline = time.monotonic() + timeout
-    while subprocess.run(["pgrep", "-f", f"qemu-system.*{dest.parent}"], capture_output=True).returncode:
+    while subprocess.run(["pgrep", "-f", f"qemu-system.*{dest.parent}"], capture_output=True, check=False).returncode:
         assert play.process.poll() is None and time.monotonic() < deadline, play.text
         time.sleep(0.1)
 
