@@ -123,6 +123,8 @@ class Editor:
             partition = getattr(self._roles, name)
             if not partition.uuid:
                 layout.identify(self._g, partition)
+            if not partition.uuid:
+                raise ImageError(f"there is no known file system on the partition {name}", todo="this is not a boot image")
             if partition.uuid in self._changed_uuids:
                 raise ImageError("boot and root have the same UUID", todo="the image is damaged or made to do harm: do not use it")
             new = self._uuids.get(name, partition.uuid)
@@ -210,7 +212,9 @@ class Editor:
             arguments = [self._renamed(argument) for argument in arguments]
             if entry.entry.set_arguments(arguments):
                 self._rewrite(entry.path, layout.lstat(self._g, entry.path), entry.entry.dump().encode("utf-8", "surrogateescape"))
-        self._values["kernel_command_lines"] = [{"entry": entry.name, "options": entry.entry.options} for entry in self._entries]
+        self._values["kernel_command_lines"] = [
+            {"entry": entry.name, "options": entry.entry.options.encode("utf-8", "surrogateescape").decode("utf-8", "replace")}
+            for entry in self._entries]
 
     # --- files -----------------------------------------------------------------------------------
 
