@@ -8,13 +8,18 @@ import sys
 import textwrap
 
 
+def _wrapped(line):
+    """A table keeps its columns, prose is wrapped."""
+    return [line] if "  " in line else textwrap.wrap(line, 96, break_long_words=False, break_on_hyphens=False)
+
+
 def main():
     seen = json.load(sys.stdin)
     rows = [("login prompt after", f"{seen['seconds_to_login']} s (no KVM)"), ("kernel command line", seen["cmdline"]), ("host name", seen["hostname"])]
     rows += [(path, text or "absent") for path, text in seen["files"].items()]
     rows += [(command, answer["stdout"]) for command, answer in seen["commands"].items()]
     for name, text in rows:
-        lines = [part for line in text.strip().splitlines() for part in textwrap.wrap(line, 90, break_long_words=False) or [""]]
+        lines = [part for line in text.strip().splitlines() for part in _wrapped(line) or [""]]
         for number, line in enumerate(lines or [""]):
             label = f"\033[1m{name:<36}\033[0m" if number == 0 else " " * 36
             print(f"  {label} {line}")
