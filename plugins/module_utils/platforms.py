@@ -53,6 +53,6 @@ def profile(platform):
     for key, value in platform.items():
         if key not in known:
             raise ImageError(f"a platform has no {key!r}", "platform", f"it has {', '.join(known)}")
-        if type(value).__name__ != known[key]:
+        if not isinstance(value, {"str": str, "dict": dict, "list": list}[known[key]]):
             raise ImageError(f"{key} of a platform is a {known[key]}, not {type(value).__name__}", "platform")
     return Profile(**{"name": "custom", **platform})

@@ -12,7 +12,7 @@ PLAYBOOK = ROOT / "playbooks" / "build-vm-images.yml"
 VARIANTS = [
     {"platform": "qemu", "architecture": "amd64"},
     {"platform": "olvm", "architecture": "arm64"},
-    {"platform": "vmware", "architecture": "amd64", "format": "vmdk", "subformat": "streamOptimized"},
+    {"platform": "vmware", "architecture": "amd64", "subformat": "streamOptimized"},
     {"platform": "vmware", "architecture": "amd64", "format": "raw", "name": "ock-1.33-vmware-amd64"},
 ]
 NAMES = ["ock-1.33-qemu-amd64.qcow2", "ock-1.33-olvm-arm64.qcow2", "ock-1.33-vmware-amd64.vmdk", "ock-1.33-vmware-amd64.raw"]
@@ -37,7 +37,7 @@ def test_build_again_and_one_more(run, tmp_path, registry, clean_tmp):
     times = {name: (folder / name).stat().st_mtime_ns for name in NAMES}
     again = run(PLAYBOOK, extra=variables(registry, folder, VARIANTS))
     assert "changed=0" in again.text
-    more = run(PLAYBOOK, extra=variables(registry, folder, [*VARIANTS, {"platform": "metal", "architecture": "amd64"}]))
+    more = run(PLAYBOOK, extra=variables(registry, folder, [*VARIANTS, {"platform": {"name": "own", "ignition_platform": "metal"}, "architecture": "amd64"}]))
     assert "changed=1" in more.text
     assert times == {name: (folder / name).stat().st_mtime_ns for name in NAMES}
 

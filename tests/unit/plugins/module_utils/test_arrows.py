@@ -22,11 +22,12 @@ ARROWS = {
     "platforms": COMMON | {"oci_hostname"},
     "module": COMMON | {"builders", "work"},
     "plugin_utils": {"progress"},
+    "filter": COMMON | {"platforms"},
     "action": {"plugin_utils"},
 }
 #: packages outside the standard library: room -> which
 OUTSIDE = {"work": {"guestfs"}, "modules": {"ansible"}, "module": {"ansible"}, "oci": {"oci"},
-           "builders": {"kubernetes"}, "plugin_utils": {"ansible"}, "action": set()}
+           "builders": {"kubernetes"}, "plugin_utils": {"ansible"}, "filter": {"ansible"}, "action": set()}
 
 
 def room_of(path):
