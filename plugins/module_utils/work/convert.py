@@ -15,6 +15,7 @@ from .. import artifact
 from ..errors import ImageError
 from . import formats, process
 from . import job as wire
+from .background import Background
 
 #: vmdk subformats of a descriptor and further files, which it names
 _MULTI_FILE = ("monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat")
@@ -59,7 +60,7 @@ def run(job, progress):
                         "image: the result is a disk whose content is that file")
     paths = [source.path] + [os.path.join(os.path.dirname(source.path), name) for name in source.extents]
     before = [artifact.stat_of(path) for path in paths]
-    reading = _Background(lambda: [artifact.identity(path, sparse=source.full_length) for path in paths])
+    reading = Background(lambda: [artifact.identity(path, sparse=source.full_length) for path in paths])
     made = None if job.check else _convert(source, options, job.staging, progress)
     digests = reading.result()
     if before != [artifact.stat_of(path) for path in paths]:
@@ -90,27 +91,6 @@ def _check_space(source, options, folder):
 
 
 # --- work --------------------------------------------------------------------------------------------
-
-
-class _Background:
-    """One function in a thread of its own."""
-
-    def __init__(self, function):
-        self._function, self._value, self._error = function, None, None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            self._value = self._function()
-        except Exception as error:   # told where the result is asked for
-            self._error = error
-
-    def result(self):
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._value
 
 
 @contextlib.contextmanager
@@ -183,9 +163,9 @@ def _convert(source, options, staging, progress):
     progress.phase("check")
     facts = formats.guard(path, options.format, options.name)
     files = [path] + [os.path.join(staging, name) for name in facts.extents]
-    syncing = _Background(lambda: [artifact.sync_file(name) for name in files])
+    syncing = Background(lambda: [artifact.sync_file(name) for name in files])
     kind = artifact.SPARSE_PREFIX if facts.full_length else ""
-    hashing = _Background(lambda: [artifact.digest_file(name, kind) for name in files])
+    hashing = Background(lambda: [artifact.digest_file(name, kind) for name in files])
     if facts.virtual_size != source.virtual_size:
         raise ImageError(f"the new image has {facts.virtual_size} bytes for the guest, and the source "
                          f"{source.virtual_size}", options.name, "this is a defect of qemu-img: choose another format or subformat")

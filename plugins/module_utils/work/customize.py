@@ -8,12 +8,12 @@ import dataclasses
 import errno
 import fcntl
 import os
-import threading
 
 from .. import artifact
 from ..errors import ImageError, Interrupted, from_os_error
 from . import formats, process, recipe
 from .appliance import Disk, appliance
+from .background import Background
 from .edit import Editor
 from .job import Artifact, Result, load_options
 from .layout import make_mountpoints
@@ -82,8 +82,8 @@ class _Build:
             self.discard()
         progress.phase("check")
         facts = formats.guard(path, self.format, self.name)
-        hashing = _Background(lambda: artifact.digest_file(path, artifact.SPARSE_PREFIX if facts.full_length else ""))
-        syncing = _Background(lambda: artifact.sync_file(path))
+        hashing = Background(lambda: artifact.digest_file(path, artifact.SPARSE_PREFIX if facts.full_length else ""))
+        syncing = Background(lambda: artifact.sync_file(path))
         if facts.virtual_size != self._source.virtual_size:
             raise ImageError("the size that the guest sees has changed", self.name, "this is a defect of qemu-img: choose another compression")
         formats.check(path, self.format, where=self.name)
@@ -159,7 +159,7 @@ def _edit_together(builds, scratch, progress, errors):
             disks.append(build.prepare(progress))
             prepared.append(build)
             # what the copies have left in memory goes to the disk while the appliance starts
-            syncing.append(_Background(lambda path=disks[-1].path: artifact.sync_file(path)))
+            syncing.append(Background(lambda path=disks[-1].path: artifact.sync_file(path)))
         except Interrupted:
             raise
         except ImageError as error:
@@ -241,24 +241,3 @@ def _copy_range(read, write, offset, count):
         written = os.pwrite(write, view, offset + len(data) - len(view))
         view = view[written:]
     return len(data)
-
-
-class _Background:
-    """One function in a thread of its own."""
-
-    def __init__(self, function):
-        self._function, self._value, self._error = function, None, None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            self._value = self._function()
-        except Exception as error:   # told where the result is asked for
-            self._error = error
-
-    def result(self):
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._value

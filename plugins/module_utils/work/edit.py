@@ -319,7 +319,7 @@ class Editor:
 
     def _embed(self, path, config):
         size = layout.lstat(self._g, path)["st_size"]
-        old = embedded(self._g, path, size)
+        old = layout.embedded(self._g, path, size)
         if (old[1] if old else b"") == config:
             self._expect(path, lambda: self._same_config(path, config))
             return
@@ -370,17 +370,5 @@ class Editor:
         return self._same_bytes(path, item.data()) if item.small else self._g.checksum("sha256", path) == item.sha256
 
     def _same_config(self, path, config):
-        found = embedded(self._g, path, layout.lstat(self._g, path)["st_size"])
+        found = layout.embedded(self._g, path, layout.lstat(self._g, path)["st_size"])
         return (found[1] if found else b"") == config
-
-
-def embedded(g, path, size):
-    """(where it begins, configuration) of the user.ign embedded last in an initramfs of `size` bytes, or None. Reads its end only."""
-    count = min(size, ignition.TRAILER)
-    tail = layout.read_range(g, path, size - count, count)
-    for window in ignition.windows(tail, size):
-        data = tail[-window:] if window <= count else layout.read_range(g, path, size - window, window)
-        found = ignition.find(data, size)
-        if found:
-            return found
-    return None

@@ -17,7 +17,7 @@ import stat
 import struct
 
 from ..errors import ImageError
-from . import bls, formats, ignition, layout, process
+from . import bls, formats, layout, process
 from . import job as wire
 from .appliance import Disk, appliance, guest_error
 
@@ -227,12 +227,7 @@ def _embedded(g, entry, warnings):
     if not layout.is_file(status):
         warnings.append(f"the initramfs {path} of the first boot entry is missing")
         return None
-    size = status["st_size"]
-    tail = layout.read_range(g, real, max(0, size - ignition.TRAILER), min(size, ignition.TRAILER))
-    for window in ignition.windows(tail, size):
-        if ignition.find(layout.read_range(g, real, size - window, window), size):
-            return True
-    return False
+    return layout.embedded(g, real, status["st_size"]) is not None
 
 
 def _ostree(g, view, deployment):

@@ -15,7 +15,7 @@ import struct
 import uuid
 
 from ..errors import ImageError
-from . import bls
+from . import bls, ignition
 from .appliance import guest_error
 
 #: where open_image() mounts the partitions, in the appliance
@@ -407,3 +407,15 @@ def view(g, deployment, found):
     if found.efi:
         mounts["/boot/efi"] = EFI
     return View(g, mounts)
+
+
+def embedded(g, path, size):
+    """(where it begins, configuration) of the user.ign embedded last in an initramfs of `size` bytes, or None. Reads its end only."""
+    count = min(size, ignition.TRAILER)
+    tail = read_range(g, path, size - count, count)
+    for window in ignition.windows(tail, size):
+        data = tail[-window:] if window <= count else read_range(g, path, size - window, window)
+        found = ignition.find(data, size)
+        if found:
+            return found
+    return None
