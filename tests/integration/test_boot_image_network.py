@@ -16,10 +16,13 @@ import sys
 import threading
 
 import pytest
+from plays import CORES
 
 from registry import control
 from sample import oci_layout
 
+# the network is the same with every ansible-core
+pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
 #: bytes of the disk in the layer; they do not compress
 SIZE = 24 << 20
 WORK = "import sys; from ansible_collections.ocne.images.plugins.module_utils.work.program import main; main()"
@@ -117,8 +120,7 @@ def line(served):
 
 @pytest.fixture(autouse=True)
 def once(core):
-    if core != os.environ.get("OCNE_CORES", core).split()[-1]:
-        pytest.skip("the network is the same with every ansible-core")
+    """Which ansible-core: see pytestmark."""
 
 
 def work(address, staging, timeout=100, **options):

@@ -14,6 +14,8 @@ from ansible_collections.ocne.images.plugins.module_utils import artifact
 from common import guestfish
 from sample import build
 
+# the images are the same with every ansible-core
+pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
 PLAY = """
 - hosts: localhost
   gather_facts: false
@@ -24,8 +26,7 @@ PLAY = """
 
 @pytest.fixture(autouse=True)
 def once(core):
-    if core != CORES[-1]:
-        pytest.skip("the images are the same with every ansible-core")
+    """Which ansible-core: see pytestmark."""
 
 
 @pytest.fixture(scope="module")
