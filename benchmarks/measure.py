@@ -69,25 +69,36 @@ def seconds(action, folder):
     return time.monotonic() - started
 
 
-def pairs(count, ours, peer, folder, label, proof=None, tidy=None):
+def pairs(count, ours, peer, folder, label, same=None, after=None):
     """Run ours(folder) and peer(folder) `count` times, in turns and with alternating beginners.
 
-    proof(our folder, peer's folder) raises Fault where both have not made the same; it is asked once, after the first pair.
-    tidy(peer's folder): what must be done before that can be removed.
+    same(our folder, peer's folder) raises Fault where both have not made the same; it is asked of a pair that is not measured, before the others.
+    after(folder): what is to do before a result is removed. That is done at once: where the first one's result stayed,
+    the second run was up to three times as slow, as its page cache needed fresh memory.
     """
-    measured = {ours: [], peer: []}
-    folders = {ours: os.path.join(folder, "ours"), peer: os.path.join(folder, "peer")}
-    for number in range(count):
+    actions = {"ours": ours, "peer": peer}
+    paths = {name: os.path.join(folder, name) for name in actions}
+    measured = {name: [] for name in actions}
+
+    def remove(name):
+        if after:
+            after(paths[name])
+        shutil.rmtree(paths[name], ignore_errors=True)
+
+    if same:
         try:
-            for action in (ours, peer) if number % 2 == 0 else (peer, ours):
-                measured[action].append(seconds(action, folders[action]))
-            if proof and number == 0:
-                proof(folders[ours], folders[peer])
+            for name, action in actions.items():
+                seconds(action, paths[name])
+            same(*paths.values())
         finally:
-            if tidy:
-                tidy(folders[peer])
-            for path in folders.values():
-                shutil.rmtree(path, ignore_errors=True)
+            for name in actions:
+                remove(name)
+    for number in range(count):
+        for name in sorted(actions, reverse=number % 2 == 1):
+            try:
+                measured[name].append(seconds(actions[name], paths[name]))
+            finally:
+                remove(name)
         # seconds are for who watches: only ratios go into the table
-        say(f"{label}: {measured[ours][-1]:.2f} s, peer {measured[peer][-1]:.2f} s")
-    return Pairs(measured[ours], measured[peer])
+        say(f"{label}: {measured['ours'][-1]:.2f} s, peer {measured['peer'][-1]:.2f} s")
+    return Pairs(**measured)

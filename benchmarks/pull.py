@@ -47,7 +47,7 @@ def _runroot(bench):
     return f"/tmp/ocne-{os.path.basename(bench.folder)}"
 
 
-def _tidy(bench, folder):
+def _unmount(bench, folder):
     subprocess.run(["umount", f"{folder}/root/overlay"], capture_output=True, check=False)
     shutil.rmtree(_runroot(bench), ignore_errors=True)
 
@@ -63,5 +63,5 @@ def rows(bench):
     for tag, name in (("1.33", "gzip"), ("1.33-zstd", "zstd")):
         job, peer = options(bench, tag), functools.partial(_podman, bench, tag)
         found = pairs(bench.pairs, functools.partial(work, "boot_image", job), peer, bench.path(f"pull-{name}"), f"pull {name}", _same,
-                      functools.partial(_tidy, bench))
+                      functools.partial(_unmount, bench))
         yield found.row(f"pull, layer with {name}", "`podman pull`, `create`, `cp`, cold storage", _GOAL)
