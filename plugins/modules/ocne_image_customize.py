@@ -186,7 +186,7 @@ EXAMPLES = r"""
         crashkernel: crashkernel=512M
     files:
       - path: /etc/chrony.conf
-        src: files/chrony.conf
+        src: /srv/site/chrony.conf
       - path: /etc/sudoers.d/site
         content: "%site ALL=(ALL) ALL\n"
         mode: "0440"

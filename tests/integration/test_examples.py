@@ -1,0 +1,67 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The examples of every module's documentation, run as they stand: only folders and hosts are those of the lab."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from plays import CORES, ROOT
+
+from sample import build
+
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+#: folders of the examples, all made one
+FOLDERS = re.compile(r"/var/lib/images|/srv/images|/srv/site|/var/tmp|/media/usb|/etc/pki")
+pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
+
+
+def examples(module):
+    tree = ast.parse((ROOT / "plugins" / "modules" / f"{module}.py").read_text())
+    return next(node.value.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "EXAMPLES")
+
+
+@pytest.fixture
+def home(tmp_path, registry, tiny):
+    """A user's home whose Oracle registry is the lab's, and the files that the examples name."""
+    plain, tls = registry["plain"], registry["tls"]
+    folder = tmp_path / "home"
+    (folder / ".config" / "containers").mkdir(parents=True)
+    (folder / ".config" / "containers" / "registries.conf").write_text(
+        f'[[registry]]\nprefix = "container-registry.oracle.com"\nlocation = "{plain["address"]}"\ninsecure = true\n')
+    (folder / ".ssh").mkdir()
+    (folder / ".ssh" / "id_ed25519.pub").write_text("ssh-ed25519 AAAA example\n")
+    place = tmp_path / "place"
+    for name in ("images", "small"):
+        (place / name).mkdir(parents=True)
+    shutil.copy(tiny["tiny"], place / "boot.qcow2")
+    shutil.copy(tls["ca"], place / "example-ca.pem")
+    (place / "chrony.conf").write_text("pool ntp.example.com\n")
+    for kind, name in (("vhdx", "disk.vhdx"), ("vmdk", "boot.vmdk")):
+        subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", kind, place / "boot.qcow2", place / name], check=True)
+    source = build.media(real_too=False)["tiny"]
+    for target in (f"docker://{plain['address']}/olcne/ock:1.32", f"oci-archive:{place}/ock-1.33.tar"):
+        subprocess.run(["skopeo", "copy", "-q", "--all", "--dest-tls-verify=false", source, target], check=True)
+    raw = subprocess.run(["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{plain['address']}/olcne/ock:1.32"], check=True, capture_output=True)
+    digest = subprocess.run(["sha256sum"], input=raw.stdout, check=True, capture_output=True).stdout.split()[0].decode()
+    return folder, place, {"registry.example.com:5000": tls["address"], "username: puller": f"username: {tls['username']}",
+                           "7f5d0b9a4a6e0e4f2c7a6b8a3c1d2e3f405162738495a6b7c8d9eaf001122334": digest}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_run(run, home, registry, module):
+    folder, place, words = home
+    text = FOLDERS.sub(str(place), examples(module))
+    for old, new in words.items():
+        text = text.replace(old, new)
+    tasks = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
+    play = run(f"- hosts: localhost\n  gather_facts: false\n  tasks:\n{tasks}", extra={"registry_password": registry["tls"]["password"]},
+               env={"HOME": str(folder), "XDG_RUNTIME_DIR": ""})
+    assert "failed=0" in play.text
+    assert json.dumps(registry["tls"]["password"]) not in play.text
+    assert not [name for name in os.listdir(place) if name.endswith(".ocne-staging")]
