@@ -24,7 +24,8 @@ VERSION = '1.33.0-lab'
 def packages_tree(tree, work):
     """Debian packages, from wherever this machine's own apt takes them."""
     sources = run(['apt-get', 'indextargets', '--format', 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)', 'Created-By: Packages', 'Origin: Debian'])
-    lines = sorted(set(sources.splitlines()))
+    # beside them apt may print warnings, of a source that is configured twice, say
+    lines = sorted({line for line in sources.splitlines() if line.startswith('deb ')})
     # the release itself, not its updates
     suites = [line.split()[2] for line in lines if '-' not in line.split()[2]]
     if not suites:
