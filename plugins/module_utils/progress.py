@@ -35,9 +35,6 @@ class Progress:
         if self._clock() - self._said >= self._interval:
             self._say()
 
-    def advance(self, count):
-        self.update(self._done + count)
-
     def finish(self):
         """The phase is at its end."""
         if self._total:

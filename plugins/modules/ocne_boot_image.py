@@ -217,8 +217,7 @@ def _facts(image):
     facts = {"reference": image.text, "digest": image.digest, "archive": None}
     if image.archive:
         with contextlib.suppress(OSError):   # skopeo tells what is wrong with it
-            status = os.stat(image.archive)
-            facts["archive"] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns, "inode": status.st_ino}
+            facts["archive"] = artifacts.stat_of(image.archive)
     return facts
 
 
