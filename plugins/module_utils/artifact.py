@@ -104,6 +104,7 @@ def digest_file(path, like="", progress=None):
 
 
 def stat_of(path):
+    """What tells whether a file was touched. path: or a descriptor."""
     status = os.stat(path)
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns, "inode": status.st_ino}
 
@@ -179,14 +180,35 @@ def examine(path, verify=False, progress=None, readonly=False):
     return record, None
 
 
-def identity(path, progress=None, verify=False, readonly=True, sparse=False):
-    """Digest of a source file: from its record where that is true of it, else by reading it. Raises ImageError.
+class Pinned:
+    """A file held open: one that takes its name meanwhile is not read, and this one stays.
 
-    sparse: by sparse_digest() in the latter case.
+    For as long as this process lives, `opened` is its path for any program of this user.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self._file = open(path, "rb")   # noqa: SIM115  pylint: disable=consider-using-with
+        self.opened = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+        self.stat = stat_of(self._file.fileno())
+
+
+def same_content(before, after):
+    """Whether a file of this stat was surely not written to. The change time moves also where a name of the file is replaced."""
+    return all(before[name] == after[name] for name in ("size", "mtime_ns", "inode"))
+
+
+def identity(path, progress=None, verify=False, sparse=False, opened=None):
+    """Digest of a source file: from the record at `path` where that is true of it, else by reading it. Raises ImageError.
+
+    sparse: by sparse_digest() in the latter case. opened: where the file is read (Pinned).
     """
     try:
-        record = examine(path, verify, progress, readonly=readonly)[0]
-        return record.sha256 if record else digest_file(path, SPARSE_PREFIX if sparse else "", progress)
+        record = examine(path, verify, progress, readonly=True)[0]
+        # another file may have taken its name, and then the record is that one's
+        if record and (opened is None or same_content(stat_of(path), stat_of(opened))):
+            return record.sha256
+        return digest_file(opened or path, SPARSE_PREFIX if sparse else "", progress)
     except OSError as error:
         raise from_os_error(error, "reading the source image", path) from error
 

@@ -109,6 +109,13 @@ class ImageModule:
                              path, "check the path (it is on the host where the module runs)")
         return path
 
+    def pinned(self, path):
+        """artifact.Pinned of a source file: what another task publishes there meanwhile is not mixed in. Raises ImageError."""
+        try:
+            return artifacts.Pinned(path)
+        except OSError as error:
+            raise from_os_error(error, "reading the source image", path) from error
+
     def destination(self, path, name):
         """Where an artifact goes: `path`, or `name` in it where it is a folder. Raises ImageError.
 

@@ -296,11 +296,11 @@ def beside(dest):
     return artifacts.Staging(os.path.join(os.path.dirname(dest), ".none"), None)
 
 
-def keep(m, src, dest, record, options):
+def keep(m, pinned, dest, record, options):
     """The image is up to date: prove what is not proven yet, and bring the record up to date."""
     before = artifacts.load_record(dest)
     if m.params["verify"] and not record.values.get("verified"):
-        m.build("convert", dict(options, src=src, name=os.path.basename(dest), existing=dest), beside(dest))
+        m.build("convert", dict(options, src=pinned.path, opened=pinned.opened, name=os.path.basename(dest), existing=dest), beside(dest))
         record.values["verified"] = True
     if not m.check and before and record.values != before.values:
         artifacts.write_record(dest, record)
@@ -310,6 +310,7 @@ def body(m):
     params = m.params
     options = canonical_options(params)
     src = m.source(params["src"])
+    pinned = m.pinned(src)
     dest = m.destination(params["dest"], default_name(src, params["format"]))
     refuse_source(src, dest)
     record, reason = m.current(dest)
@@ -318,10 +319,10 @@ def body(m):
     elif record and not source_is(m, src, record, params["verify"]):
         record, reason = None, "its source has changed"
     if record:
-        keep(m, src, dest, record, options)
+        keep(m, pinned, dest, record, options)
         return dict(returned(record, dest), changed=m.attributes(dest, False))
 
-    work = dict(options, src=src, name=os.path.basename(dest), verify=params["verify"])
+    work = dict(options, src=src, opened=pinned.opened, name=os.path.basename(dest), verify=params["verify"])
     before = artifacts.load_record(dest)
     values = {"subformat": options["subformat"], "verified": params["verify"],
               "compression": "zlib" if options["subformat"] == "streamOptimized" else options["compression"]}

@@ -377,8 +377,8 @@ class Source:
     """The source image; it is read only where no record and no unchanged stat tells its digest."""
 
     def __init__(self, m, path):
-        self._m, self.path = m, path
-        self.stat = artifacts.stat_of(path)
+        self._m, self._pinned = m, m.pinned(path)
+        self.path, self.opened, self.stat = path, self._pinned.opened, self._pinned.stat
         self._digest = None
 
     def known_from(self, record):
@@ -389,7 +389,8 @@ class Source:
     @property
     def recipe(self):
         if self._digest is None:
-            self._digest = artifacts.identity(self.path, self._m.progress, self._m.params["verify"], sparse=self._m.params["src_format"] == "raw")
+            self._digest = artifacts.identity(self.path, self._m.progress, self._m.params["verify"],
+                                              sparse=self._m.params["src_format"] == "raw", opened=self.opened)
         return {"sha256": self._digest}
 
 
@@ -417,7 +418,7 @@ def build(m, source, stale):
         outputs = [{"name": plan.dest, "recipe": dataclasses.asdict(plan.recipe), "uuids": plan.recipe.new_uuids(source.recipe),
                     "staging": stagings[plan.dest].path} for plan in stale]
         try:
-            result = m.build("customize", {"src": source.path, "src_format": m.params["src_format"], "outputs": outputs}, stagings[stale[0].dest])
+            result = m.build("customize", {"src": source.path, "opened": source.opened, "src_format": m.params["src_format"], "outputs": outputs}, stagings[stale[0].dest])
         except Interrupted:
             raise
         except ImageError as error:
@@ -465,8 +466,8 @@ def body(m):
     wanted = plans(m, src)
     conceal(m.params)
     m.unmask()
-    formats.guard(src, m.params["src_format"])
     source = Source(m, src)
+    formats.guard(source.opened, m.params["src_format"], src)
     for plan in wanted:
         examine(m, plan, source)
     stale = [plan for plan in wanted if plan.reason]

@@ -37,6 +37,7 @@ class Options:
     hwversion: int = None      # of vmdk
     verify: bool = False       # compare the new image with the source
     existing: str = None       # compare this image with the source, and make nothing
+    opened: str = None         # where to read the source, if not at src (artifact.Pinned)
 
 
 def run(job, progress):
@@ -45,29 +46,33 @@ def run(job, progress):
     With job.check only the source is read and the free space looked at. Raises ImageError.
     """
     options = wire.load_options(Options, job.options)
-    source = formats.guard(options.src, options.src_format)
+    # extents lie beside their descriptor
+    opened = options.opened if options.src_format != "vmdk" else None
+    source = formats.guard(opened or options.src, options.src_format, options.src)
     if options.src_format == "vpc":
-        source.virtual_size = formats.info(options.src, "vpc")["virtual-size"]
+        source.virtual_size = formats.info(source.path, "vpc", where=source.where)["virtual-size"]
     if options.existing:
         progress.phase("compare with the source", 100, "percent")
         formats.guard(options.existing, options.format)
-        formats.compare(options.existing, options.format, options.src, options.src_format, progress)
+        formats.compare(options.existing, options.format, source.path, options.src_format, progress)
         return wire.Result()
     _check_space(source, options, os.path.dirname(job.staging))
     warnings = []
     if source.looks_like:
         warnings.append(f"{options.src} was read as raw, as src_format says, and starts like a {source.looks_like} "
                         "image: the result is a disk whose content is that file")
-    paths = [source.path] + [os.path.join(os.path.dirname(source.path), name) for name in source.extents]
-    before = [artifact.stat_of(path) for path in paths]
-    reading = Background(lambda: [artifact.identity(path, sparse=source.full_length) for path in paths])
+    # (as it is named, where it is read)
+    paths = [(options.src, source.path)]
+    paths += [(path, path) for path in (os.path.join(os.path.dirname(options.src), name) for name in source.extents)]
+    before = [artifact.stat_of(path) for _name, path in paths]
+    reading = Background(lambda: [artifact.identity(name, sparse=source.full_length, opened=path) for name, path in paths])
     made = None if job.check else _convert(source, options, job.staging, progress)
     digests = reading.result()
-    if before != [artifact.stat_of(path) for path in paths]:
-        raise ImageError("the source image was changed while it was read", source.path,
+    if not all(artifact.same_content(status, artifact.stat_of(path)) for status, (_name, path) in zip(before, paths)):
+        raise ImageError("the source image was changed while it was read", source.where,
                          "run the task again when nothing writes to it")
-    files = [{"name": os.path.basename(path), "sha256": digest, "stat": status}
-             for path, digest, status in zip(paths, digests, before)]
+    files = [{"name": os.path.basename(name), "sha256": digest, "stat": status}
+             for (name, _path), digest, status in zip(paths, digests, before)]
     return wire.Result([made] if made else [],
                        {"source_files": files, "warnings": warnings, "virtual_size": source.virtual_size})
 
@@ -84,7 +89,7 @@ def _check_space(source, options, folder):
     if source.format == "raw" and source.allocated_size >= source.virtual_size // 10 * 9:
         return   # every block is allocated, also those with zeros only, which will take no room
     # of raw it tells the full length; tables of other formats take much the same as qcow2's
-    needed = formats.measure(source.path, source.format, "qcow2")[0]
+    needed = formats.measure(source.path, source.format, "qcow2", where=source.where)[0]
     if options.compression != "none" or options.subformat == "streamOptimized":
         needed //= _BEST_COMPRESSION
     artifact.check_space(folder, needed, f"the {options.format} image")
@@ -124,7 +129,7 @@ def _file_name(source, options):
     if options.subformat not in _MULTI_FILE:
         return f"image{formats.SUFFIXES[options.format]}"
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(".vmdk"))[:120]
-    what = dataclasses.asdict(dataclasses.replace(options, verify=False))
+    what = dataclasses.asdict(dataclasses.replace(options, verify=False, opened=None))
     recipe = artifact.digest([what, artifact.stat_of(source.path)])
     return f"{stem}-{recipe[:10]}.vmdk"
 
@@ -158,7 +163,7 @@ def _convert(source, options, staging, progress):
         process.run_with_percent(
             ["qemu-img", "convert", "-p", "-f", source.format, "-O", options.format, *_arguments(options),
              formats.named(source.path), path],
-            source.path, f"converting the image to {options.format}", progress, memory=formats.MEMORY_LIMIT)
+            source.where, f"converting the image to {options.format}", progress, memory=formats.MEMORY_LIMIT)
     progress.finish()
     progress.phase("check")
     facts = formats.guard(path, options.format, options.name)

@@ -30,6 +30,7 @@ class Options:
     src: str
     src_format: str            # qcow2 or raw
     outputs: list              # of Output, as dictionaries
+    opened: str = None         # where to read the source, if not at src (artifact.Pinned)
 
 
 @dataclasses.dataclass
@@ -104,10 +105,10 @@ class _Build:
 def run(job, progress):
     """One Artifact per output, by its name; what could not be made is in failures. Raises ImageError where nothing could be made."""
     options = load_options(Options, job.options)
-    source = formats.guard(options.src, options.src_format)
+    source = formats.guard(options.opened or options.src, options.src_format, options.src)
     before = artifact.stat_of(source.path)
     # where another process writes to it, its lock says so
-    formats.info(source.path, source.format)
+    formats.info(source.path, source.format, where=source.where)
     builds = []
     for number, output in enumerate(options.outputs):
         output = load_options(Output, output)
@@ -125,8 +126,8 @@ def run(job, progress):
                 raise
             except ImageError as error:
                 errors[build.name] = error
-    if artifact.stat_of(source.path) != before:
-        raise ImageError("the source image was changed while it was read", source.path, "run the task again when nothing writes to it")
+    if not artifact.same_content(before, artifact.stat_of(source.path)):
+        raise ImageError("the source image was changed while it was read", source.where, "run the task again when nothing writes to it")
     if errors and not result.artifacts and len({str(error) for error in errors.values()}) == 1:
         raise next(iter(errors.values()))
     result.failures = {name: error.as_dict() for name, error in errors.items()}

@@ -39,7 +39,7 @@ _TODO_FOREIGN = "do not use an image that you have no reason to trust; ask for i
 class Facts:
     """What the header of an image says, checked. Sizes are in bytes."""
 
-    path: str
+    path: str                        # where it is read
     format: str
     virtual_size: int                # vpc: as the footer has it; QEMU takes older ones' geometry instead, so ask info()
     file_size: int                   # of all its files together
@@ -54,6 +54,7 @@ class Facts:
     full_length: bool = False        # as long as the disk itself, mostly holes: raw, flat, fixed
     looks_like: str = None           # the format that the magic of a "raw" image belongs to
     extents: list = dataclasses.field(default_factory=list)   # names of further files, beside `path` (vmdk)
+    where: str = None                # its name for the reader of a message
 
 
 class _Reader:
@@ -138,7 +139,7 @@ def guard(path, format, where=None, allow_backing=False):
                                  f"state its format ({seen}) in the task" if seen
                                  else "check the path and the format stated in the task",
                                  stated=format, looks_like=seen)
-        facts = Facts(path, format, 0, reader.size, reader.status.st_blocks * 512)
+        facts = Facts(path, format, 0, reader.size, reader.status.st_blocks * 512, where=where or path)
         _READERS[format](reader, facts)
         if facts.backing_file and not allow_backing:
             raise reader.refusal("it has a backing file, so it is not a whole image",

@@ -136,3 +136,15 @@ def test_the_recipe_changes_with_what_it_is_made_of():
     same = artifacts.Record("k", {"digest": "1"}, {"b": 2, "a": 1}, "other", "raw", 2, {"x": 1})
     other = artifacts.Record("k", {"digest": "2"}, {"a": 1, "b": 2}, "s", "raw", 1, {})
     assert one.recipe == same.recipe != other.recipe
+
+
+def test_the_record_of_what_took_a_name_is_not_taken_for_the_pinned_file(tmp_path):
+    dest = tmp_path / "disk"
+    make(tmp_path, dest)
+    pinned = artifacts.Pinned(str(dest))
+    assert artifacts.identity(str(dest), opened=pinned.opened) == artifacts.text_digest(b"image")
+    make(tmp_path, dest, b"another image")
+    assert artifacts.identity(str(dest), opened=pinned.opened) == artifacts.text_digest(b"image")
+    assert artifacts.identity(str(dest)) == artifacts.text_digest(b"another image")
+    dest.unlink()
+    assert artifacts.identity(str(dest), opened=pinned.opened) == artifacts.text_digest(b"image")

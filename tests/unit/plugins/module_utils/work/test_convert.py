@@ -90,6 +90,30 @@ def test_a_source_that_changes_meanwhile(src, staging, monkeypatch):
         run(src, staging)
 
 
+def test_a_source_that_is_replaced_meanwhile(src, staging, tmp_path, monkeypatch):
+    pinned, real = artifact.Pinned(str(src)), convert._convert
+    first = artifact.sha256_file(src)[0]
+
+    def replacing(*arguments):
+        other = tmp_path / "other.qcow2"
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", other, "1M"], check=True)
+        os.replace(other, src)
+        return real(*arguments)
+    monkeypatch.setattr(convert, "_convert", replacing)
+    result = run(src, staging, format="raw", opened=pinned.opened)
+    assert result.artifacts[0].sha256 == artifact.sparse_digest(tmp_path / "content.raw")
+    known, = result.values["source_files"]
+    assert (known["name"], known["sha256"]) == (src.name, first)
+
+
+def test_a_source_that_is_written_to_meanwhile(src, staging, monkeypatch):
+    pinned = artifact.Pinned(str(src))
+    monkeypatch.setattr(convert, "_convert", lambda *arguments: os.utime(src))
+    with pytest.raises(ImageError, match="changed while it was read") as caught:
+        run(src, staging, opened=pinned.opened)
+    assert caught.value.where == str(src)
+
+
 def test_raw_that_looks_like_something_else_is_told(src, staging):
     result = run(src, staging, src_format="raw", format="qcow2")
     assert "starts like a qcow2" in result.values["warnings"][0]
