@@ -418,7 +418,8 @@ def build(m, source, stale):
         outputs = [{"name": plan.dest, "recipe": dataclasses.asdict(plan.recipe), "uuids": plan.recipe.new_uuids(source.recipe),
                     "staging": stagings[plan.dest].path} for plan in stale]
         try:
-            result = m.build("customize", {"src": source.path, "opened": source.opened, "src_format": m.params["src_format"], "outputs": outputs}, stagings[stale[0].dest])
+            job = {"src": source.path, "opened": source.opened, "src_format": m.params["src_format"], "outputs": outputs}
+            result = m.build("customize", job, stagings[stale[0].dest])
         except Interrupted:
             raise
         except ImageError as error:

@@ -21,7 +21,6 @@ from ..work import job as wire
 #: where distributions keep the Python that their libguestfs binding is built for
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
 _MINIMUM = (3, 9)
-_NEED_GUESTFS = ("customize", "inspect")
 _GRACE = 15   # seconds a stopped program has for its clean-up
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from {program} import main; main()"
@@ -37,8 +36,7 @@ def _payload():
 
 def _interpreter(job):
     """A Python that can do this kind of work. Raises ImageError."""
-    needed = job.kind in _NEED_GUESTFS and job.options.get("contents", True)
-    if not needed or importlib.util.find_spec("guestfs"):
+    if not program.kind_of(job).needs_guestfs(job.options) or importlib.util.find_spec("guestfs"):
         return sys.executable
     check = f"import sys; assert sys.version_info >= {_MINIMUM}; import guestfs"
     for path in _SYSTEM_PYTHONS:

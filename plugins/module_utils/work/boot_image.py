@@ -24,6 +24,11 @@ class Options:
     known: list = dataclasses.field(default_factory=list)   # digests (of index and manifest) of the image whose disk is there already
 
 
+def needs_guestfs(_options):
+    """Whether the libguestfs binding is used."""
+    return False
+
+
 def run(job, progress):
     """One artifact, or none where the image, or its part for the architecture, is `known` (values["changed"] tells). Raises ImageError."""
     options = load_options(Options, job.options)

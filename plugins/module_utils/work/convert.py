@@ -40,6 +40,11 @@ class Options:
     opened: str = None         # where to read the source, if not at src (artifact.Pinned)
 
 
+def needs_guestfs(_options):
+    """Whether the libguestfs binding is used."""
+    return False
+
+
 def run(job, progress):
     """Makes one artifact, "image"; values: source_files [{name, sha256, stat}], warnings.
 

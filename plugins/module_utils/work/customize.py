@@ -102,6 +102,11 @@ class _Build:
         progress.finish()
 
 
+def needs_guestfs(_options):
+    """Whether the libguestfs binding is used."""
+    return True
+
+
 def run(job, progress):
     """One Artifact per output, by its name; what could not be made is in failures. Raises ImageError where nothing could be made."""
     options = load_options(Options, job.options)

@@ -38,6 +38,11 @@ class Options:
     max_read_size: int = 1 << 20                            # bytes of each
 
 
+def needs_guestfs(options):
+    """Whether the libguestfs binding is used."""
+    return bool(options.get("contents", True) or options.get("files") or options.get("read"))
+
+
 def run(job, progress):
     """values: what the module returns. Raises ImageError."""
     options = wire.load_options(Options, job.options)

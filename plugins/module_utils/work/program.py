@@ -14,8 +14,15 @@ from ..progress import Progress
 from . import job as wire
 from .process import kill_descendants
 
-#: kind of work -> its file in this folder, which has run(job, progress) -> Result
+#: kind of work -> its file in this folder, which has run(job, progress) -> Result and needs_guestfs(options) -> bool
 KINDS = {"boot_image": "boot_image", "inspect": "inspect", "customize": "customize", "convert": "convert"}
+
+
+def kind_of(job):
+    """The module that does this kind of work. Raises ImageError."""
+    if job.kind not in KINDS:
+        raise ImageError(f"no such kind of work: {job.kind}")
+    return importlib.import_module(f"{__package__}.{KINDS[job.kind]}")
 
 
 def _write(line):
@@ -26,9 +33,7 @@ def _write(line):
 
 def _do(text):
     job = wire.load_job(text)
-    if job.kind not in KINDS:
-        raise ImageError(f"no such kind of work: {job.kind}")
-    work = importlib.import_module(f"{__package__}.{KINDS[job.kind]}")
+    work = kind_of(job)
     try:
         return work.run(job, Progress(lambda event: _write(wire.dump("progress", event))))
     except OSError as error:
