@@ -8,6 +8,7 @@ import os
 
 from measure import pairs
 from ours import artifact_sync, work
+from plays import play
 from tools import run
 
 #: what is made, as the module's defaults have it; the peer's options; the goal
@@ -23,10 +24,29 @@ _ROWS = (
 )
 
 
+#: formats that are measured against a peer, too, that does what ours does beside converting
+_CHECKED = ({"format": "qcow2"}, {"format": "raw"})
+
+
 def _plain(source, target, arguments, folder):
     path = f"{folder}/image"
     run(["qemu-img", "convert", "-f", "qcow2", "-O", target, *arguments, source, path])
     artifact_sync(path, folder)
+
+
+def _checked(source, target, folder):
+    _plain(source, target, [], folder)
+    run(["sha256sum", f"{folder}/image"])
+    if target != "raw":   # which qemu-img cannot check
+        run(["qemu-img", "check", "-q", "-f", target, f"{folder}/image"])
+
+
+def _source(bench):
+    """A boot image as users have it: pulled, with its record, which tells its checksum."""
+    path = f"{bench.path('convert-source')}/boot.qcow2"
+    play(bench, [{"ocne.images.ocne_boot_image": {
+        "source": bench.images["1.33"], "architecture": "amd64", "registry": {"verify": False}, "dest": path}}])
+    return path
 
 
 def _ours(job, folder):
@@ -40,11 +60,18 @@ def _same(target, our, other):
 
 
 def rows(bench):
-    """One row for each format."""
+    """One row for each format, and those of _CHECKED."""
+    source = _source(bench)
     for options, arguments, goal in _ROWS:
         target = options["format"]
-        job = dict(options, src=bench.disk, src_format="qcow2", name="image")
+        job = dict(options, src=source, src_format="qcow2", name="image")
         name = " ".join([target, *(word for word in (options.get("compression"), options.get("subformat")) if word)])
-        peer = functools.partial(_plain, bench.disk, target, arguments)
+        peer = functools.partial(_plain, source, target, arguments)
         found = pairs(bench.pairs, functools.partial(_ours, job), peer, bench.path("convert"), f"convert {name}", functools.partial(_same, target))
         yield found.row(f"convert to {name}", f"`qemu-img convert {' '.join([*arguments, '-f qcow2 -O', target])}`", goal)
+    for options in _CHECKED:
+        target = options["format"]
+        job = dict(options, src=source, src_format="qcow2", name="image")
+        found = pairs(bench.pairs, functools.partial(_ours, job), functools.partial(_checked, source, target), bench.path("convert"),
+                      f"convert {target}, checked", functools.partial(_same, target))
+        yield found.row(f"convert to {target}", "`qemu-img convert`, `sha256sum`" + (", `qemu-img check`" if target != "raw" else ""))

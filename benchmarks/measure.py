@@ -47,8 +47,9 @@ class Pairs:
     def ratios(self):
         return [ours / peer for ours, peer in zip(self.ours, self.peer)]
 
-    def row(self, what, against, goal):
-        return Row(what, against, spread(self.ratio, self.ratios), f"<= {goal:g}", self.ratio <= goal)
+    def row(self, what, against, goal=None):
+        result = spread(self.ratio, self.ratios)
+        return Row(what, against, result) if goal is None else Row(what, against, result, f"<= {goal:g}", self.ratio <= goal)
 
 
 def spread(middle, values, unit=""):

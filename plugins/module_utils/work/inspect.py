@@ -27,6 +27,10 @@ _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link",
           stat.S_IFBLK: "block device", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket"}
 
 
+#: raised when what is told of an image, or its meaning, changes
+VERSION = 1
+
+
 @dataclasses.dataclass
 class Options:
     src: str
@@ -49,7 +53,7 @@ def run(job, progress):
     inside = options.contents or options.files or options.read
     facts = formats.guard(options.src, options.src_format, allow_backing=not inside)
     values = _format(facts)
-    values["in_use"] = _in_use(facts)
+    values["in_use"] = in_use([facts.path, *(os.path.join(os.path.dirname(facts.path), name) for name in facts.extents)])
     values["warnings"] = warnings = []
     if facts.looks_like:
         warnings.append(f"it was read as raw, as src_format says, and starts like a {facts.looks_like} image")
@@ -89,14 +93,14 @@ def _format(facts):
             "snapshots": facts.snapshots, "dirty": facts.dirty, "extents": facts.extents}
 
 
-def _in_use(facts):
-    """Whether a QEMU has the image open for writing.
+def in_use(paths):
+    """Whether a QEMU has the image, which is these files, open for writing.
 
     It then holds a lock on byte 100 + permission (1 is to write, 3 to resize; QEMU's block/file-posix.c,
     raw_check_lock_bytes). The locks are only asked for, never taken.
     """
-    for name in [os.path.basename(facts.path), *facts.extents]:
-        with open(os.path.join(os.path.dirname(facts.path), name), "rb") as file:
+    for path in paths:
+        with open(path, "rb") as file:
             for byte in (101, 103):
                 question = struct.pack("@hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
                 try:

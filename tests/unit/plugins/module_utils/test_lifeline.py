@@ -31,7 +31,9 @@ def process():
     root = os.path.abspath(lifeline.__file__)
     for _part in lifeline.__name__.split("."):
         root = os.path.dirname(root)
-    child = subprocess.Popen([sys.executable, "-c", PROGRAM, root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # tests may run under nohup, which a Lifeline obeys
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM, root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     assert child.stdout.readline() == "ready\n"
     yield child
     child.kill()
