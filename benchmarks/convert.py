@@ -24,8 +24,8 @@ _ROWS = (
 )
 
 
-#: formats that are measured against a peer, too, that does what ours does beside converting
-_CHECKED = ({"format": "qcow2"}, {"format": "raw"})
+#: formats that are measured against a peer, too, that does what ours does beside converting (sha256sum of a raw disk takes a minute for its holes)
+_CHECKED = ({"format": "qcow2"},)
 
 
 def _plain(source, target, arguments, folder):
@@ -37,8 +37,7 @@ def _plain(source, target, arguments, folder):
 def _checked(source, target, folder):
     _plain(source, target, [], folder)
     run(["sha256sum", f"{folder}/image"])
-    if target != "raw":   # which qemu-img cannot check
-        run(["qemu-img", "check", "-q", "-f", target, f"{folder}/image"])
+    run(["qemu-img", "check", "-q", "-f", target, f"{folder}/image"])
 
 
 def _source(bench):
@@ -74,4 +73,4 @@ def rows(bench):
         job = dict(options, src=source, src_format="qcow2", name="image")
         found = pairs(bench.pairs, functools.partial(_ours, job), functools.partial(_checked, source, target), bench.path("convert"),
                       f"convert {target}, checked", functools.partial(_same, target))
-        yield found.row(f"convert to {target}", "`qemu-img convert`, `sha256sum`" + (", `qemu-img check`" if target != "raw" else ""))
+        yield found.row(f"convert to {target}", "`qemu-img convert`, `sha256sum`, `qemu-img check`")
