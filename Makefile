@@ -6,13 +6,14 @@ cache := $(or $(OCNE_CACHE),$(HOME)/.cache/ocne-images)
 skip = echo "skipped: there is no Python for '$(1)' on this machine (scripts/setup says why)"
 only_with = if [ -d "$(cache)/venv/$(1)" ]; then $(2); else $(call skip,$(1)); fi
 
-.PHONY: help demo test lint bench clean setup static lint-only units-py39 core-oldest core-newest integration
+.PHONY: help demo test lint bench clean setup static lint-only units-py39 core-oldest core-newest integration cluster-up cluster-down
 
 help:
 	@echo "make demo    builds a boot image for Oracle Cloud Infrastructure, and boots it"
 	@echo "make test    everything: linters, unit tests, ansible-test, real plays"
 	@echo "make lint    the linters only"
 	@echo "make bench   writes benchmarks/RESULTS.md"
+	@echo "make cluster-up, make cluster-down    a Kubernetes cluster to try builder pods on (tests/lab/cluster)"
 	@echo "make clean   removes what was built here, and stops the lab"
 
 demo:
@@ -35,6 +36,12 @@ clean:
 	@rm -rf build .ansible .pytest_cache .ruff_cache tests/output *.tar.gz
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 	@for down in tests/lab/*/down; do if [ -x "$$down" ]; then "$$down"; fi; done
+
+cluster-up:
+	@tests/lab/cluster/up
+
+cluster-down:
+	@tests/lab/cluster/down
 
 setup:
 	@scripts/setup
