@@ -141,12 +141,24 @@ def load_record(path):
     """The record beside `path`, or None where there is none that we understand."""
     try:
         with open(record_path(path), encoding="utf-8") as file:
-            data = json.load(file)
+            return parse_record(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def parse_record(text):
+    """The Record that a text is, or None where it is none that we understand."""
+    try:
+        data = json.loads(text)
         recipe = data.pop("recipe")
         record = Record(**data)
         return record if record.version == RECORD_VERSION and record.recipe == recipe else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def record_text(record):
+    return json.dumps(record.dump(), indent=2, sort_keys=True) + "\n"
 
 
 def examine(path, verify=False, progress=None, readonly=False):
@@ -193,6 +205,16 @@ class Pinned:
         self.stat = stat_of(self._file.fileno())
 
 
+class Kept:
+    """A source in the workspace of a builder pod, as its record tells it."""
+
+    opened = None
+
+    def __init__(self, path, record):
+        self.path, self.record = path, record
+        self.stat = {"sha256": record.sha256}
+
+
 def same_content(before, after):
     """Whether a file of this stat was surely not written to. The change time moves also where a name of the file is replaced."""
     return all(before[name] == after[name] for name in ("size", "mtime_ns", "inode"))
@@ -219,8 +241,7 @@ def write_record(path, record):
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(record.dump(), file, indent=2, sort_keys=True)
-            file.write("\n")
+            file.write(record_text(record))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, record_path(path))

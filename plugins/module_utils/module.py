@@ -13,7 +13,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 from . import artifact as artifacts
-from .builders import local
+from .builders import local, pod
 from .errors import ImageError, from_os_error
 from .lifeline import Lifeline
 from .progress import CHANNEL_VARIABLE, Progress
@@ -77,8 +77,8 @@ class _Channel:
 class ImageModule:
     """One run of one module: its options, and the steps that all modules share."""
 
-    def __init__(self, module, tell):
-        self._ansible = module
+    def __init__(self, module, tell, closing):
+        self._ansible, self._closing, self._pod = module, closing, None
         self._tell = tell
         self.params = module.params
         self.check = module.check_mode
@@ -87,6 +87,10 @@ class ImageModule:
 
     def warn(self, text):
         self._ansible.warn(text)
+
+    def mask(self, texts):
+        """Keep secret texts out of the log and the result."""
+        self._ansible.no_log_values.update(texts)
 
     def unmask(self):
         """Tell results as they are. no_log has kept secret contents out of the log; the caller has taken them out of params.
@@ -102,15 +106,33 @@ class ImageModule:
     # --- paths -----------------------------------------------------------------------------------
 
     def source(self, path):
-        """A source file's absolute path. Raises ImageError where there is none to read."""
+        """A source file's absolute path, or workspace:NAME. Raises ImageError where there is none to read."""
+        if self._kept(path):
+            return path
         path = os.path.abspath(os.path.expanduser(path))
         if not os.path.isfile(path):
             raise ImageError("the source image does not exist" if not os.path.exists(path) else "the source image is not a file",
                              path, "check the path (it is on the host where the module runs)")
         return path
 
+    def _kept(self, path):
+        """NAME of workspace:NAME, None for another path. Raises ImageError."""
+        name = pod.workspace_name(path)
+        if name and not self.elsewhere:
+            raise ImageError("a workspace is that of a builder pod", path, "name the pod in the option builder")
+        return name
+
     def pinned(self, path):
-        """artifact.Pinned of a source file: what another task publishes there meanwhile is not mixed in. Raises ImageError."""
+        """artifact.Pinned of a source file: what another task publishes there meanwhile is not mixed in. Raises ImageError.
+
+        Of workspace:NAME artifact.Kept.
+        """
+        name = self._kept(path)
+        if name:
+            record = self.builder().record(name)
+            if record is None:
+                raise ImageError("there is no such artifact in the workspace", path, "make it first, by a task with that dest and the same builder")
+            return artifacts.Kept(path, record)
         try:
             return artifacts.Pinned(path)
         except OSError as error:
@@ -119,8 +141,10 @@ class ImageModule:
     def destination(self, path, name):
         """Where an artifact goes: `path`, or `name` in it where it is a folder. Raises ImageError.
 
-        A symbolic link is followed, so that what it names is replaced, not the link.
+        A symbolic link is followed, so that what it names is replaced, not the link. workspace:NAME stays what it is.
         """
+        if self._kept(path):
+            return path
         given = os.path.expanduser(path)
         path = os.path.realpath(given)
         if os.path.isdir(path) or given.endswith("/"):
@@ -133,10 +157,39 @@ class ImageModule:
             raise ImageError("the destination is not a file", path, "name a file or a folder")
         return path
 
+    @staticmethod
+    def same(path, other):
+        """Whether two paths name one file that is there."""
+        return path == other or (os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other))
+
+    @contextlib.contextmanager
+    def staging(self, dest):
+        """artifact.staging() for a destination; what goes to a workspace is staged in the pod."""
+        if self._kept(dest):
+            yield artifacts.Staging(dest, None)
+        else:
+            with artifacts.staging(dest) as staging:
+                yield staging
+
     # --- records ---------------------------------------------------------------------------------
+
+    def record(self, dest):
+        """The record of a destination, whatever it says."""
+        name = self._kept(dest)
+        return self.builder().record(name) if name else artifacts.load_record(dest)
+
+    def write_record(self, dest, record):
+        name = self._kept(dest)
+        if name:
+            self.builder().write_record(name, record)
+        else:
+            artifacts.write_record(dest, record)
 
     def current(self, dest):
         """(record, why not): what is at the destination already, as its record says. What a killed run left beside it goes."""
+        if self._kept(dest):
+            record = None if self.params.get("force") else self.record(dest)
+            return record, None if record else "it is not in the workspace"
         if not self.check:
             artifacts.sweep(dest)
         if self.params.get("force"):
@@ -150,10 +203,29 @@ class ImageModule:
 
     def build(self, kind, options, staging):
         """Run one Job in `staging` (artifact.Staging) and return its Result. Raises ImageError."""
-        return local.run(Job(kind, options, staging.path, self.check), self._tell, staging.lock)
+        return self.builder().run(Job(kind, options, staging.path, self.check), self._tell, staging.lock)
+
+    def look(self, kind, options, staging):
+        """Run one Job that only looks, on this host whatever the builder is. Returns its Result. Raises ImageError."""
+        return local.run(Job(kind, options, staging.path, True), self._tell, staging.lock)
+
+    @property
+    def elsewhere(self):
+        """Whether work is not done on this host."""
+        return (self.params.get("builder") or {}).get("type") == "pod"
+
+    def builder(self):
+        """Where work is done."""
+        if not self.elsewhere:
+            return local
+        if self._pod is None:
+            self._pod = self._closing.enter_context(contextlib.closing(pod.PodBuilder(self.params["builder"], self._tell)))
+        return self._pod
 
     def publish(self, artifact, dest, record):
         """Bring a staged artifact to `dest` with its record, and the owner, mode and labels that were asked for."""
+        if self._kept(dest):
+            return self.write_record(dest, record)
         arguments = self._ansible.load_file_common_arguments(self.params, path=dest)
 
         def prepare(staged):
@@ -175,7 +247,7 @@ class ImageModule:
 
     def attributes(self, dest, changed):
         """Set owner, mode and labels of a destination that is there; returns whether anything changed."""
-        if not os.path.exists(dest):
+        if self._kept(dest) or not os.path.exists(dest):
             return changed
         arguments = self._ansible.load_file_common_arguments(self.params, path=dest)
         now = self._ansible.set_fs_attributes_if_different(arguments, changed)
@@ -207,8 +279,8 @@ def run_module(spec, body, files=True, **keywords):
         module.fail_json(msg=f"ocne.images needs Python 3.9 or newer on the module host, and {sys.executable} is older; "
                              "set ansible_python_interpreter.")
     try:
-        with Lifeline(), _Channel() as channel:
-            values = body(ImageModule(module, channel.tell))
+        with Lifeline(), _Channel() as channel, contextlib.ExitStack() as closing:
+            values = body(ImageModule(module, channel.tell, closing))
     except ImageError as error:
         module.fail_json(msg=str(error), error=error.as_dict())
     except OSError as error:

@@ -66,6 +66,7 @@ requirements:
 extends_documentation_fragment:
   - ocne.images.registry
   - ocne.images.artifact
+  - ocne.images.builder
   - ocne.images.attributes
   - ansible.builtin.files
 seealso:
@@ -194,7 +195,8 @@ import platform
 import tempfile
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
+from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.registry import REGISTRY_SPEC, registry_options
 from ansible_collections.ocne.images.plugins.module_utils.work import reference
@@ -240,8 +242,21 @@ def _workplace(m, dest):
         with tempfile.TemporaryDirectory(prefix="ocne-images-") as path:
             yield artifacts.Staging(path, None)
     else:
-        with artifacts.staging(dest) as staging:
+        with m.staging(dest) as staging:
             yield staging
+
+
+def seen(m, job, record, staging):
+    """The Result of one request from this host, where that tells that there is nothing to do: then no pod is needed. Else None."""
+    if record and m.elsewhere and not m.check:
+        try:
+            result = m.look("boot_image", job, staging)
+            return None if result.values["changed"] else result
+        except Interrupted:
+            raise
+        except ImageError:   # this host need not reach the registry, or have skopeo
+            pass
+    return None
 
 
 def body(m):
@@ -251,7 +266,7 @@ def body(m):
     dest = m.destination(m.params["dest"], os.path.basename(inside))
     options = {"architecture": _architecture(m.params["architecture"]), "path": inside, "format": m.params["format"]}
     told = {"dest": dest, "path": dest, "source": image.text, "architecture": options["architecture"], "format": options["format"]}
-    facts, before, record = _facts(image), artifacts.load_record(dest), m.current(dest)[0]
+    facts, before, record = _facts(image), m.record(dest), m.current(dest)[0]
     if record and (record.kind != _KIND or record.options != options):
         record = None
     if record and _settled(facts, record):
@@ -261,14 +276,14 @@ def body(m):
     job = dict(options, source=image.text, registry=registry_options(m.params), retries=m.params["retries"],
                known=_known(record) if record else [])
     with _workplace(m, dest) as staging:
-        result = m.build("boot_image", job, staging)
+        result = seen(m, job, record, staging) or m.build("boot_image", job, staging)
         facts["digest"] = result.values["image_digest"]
         if not result.values.pop("changed"):
             if record.source != facts and not m.check:
                 # the same content by another name, in another index, or from a new file
                 record.source = facts
                 record.values["image_digest"] = facts["digest"]
-                artifacts.write_record(dest, record)
+                m.write_record(dest, record)
             told["image_digest"] = facts["digest"]
             return dict(record.values, **dict(told, changed=m.attributes(dest, False)))
         values = dict(result.values, changed=True)
@@ -294,7 +309,7 @@ def main():
         "format": {"type": "str", "choices": ["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"], "default": "qcow2"},
         "dest": {"type": "path", "required": True},
         "retries": {"type": "int", "default": 3},
-    }, **REGISTRY_SPEC, **ARTIFACT_SPEC), body)
+    }, **REGISTRY_SPEC, **ARTIFACT_SPEC, **BUILDER_SPEC), body)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ requirements:
   - qemu-img (package C(qemu-utils) on Debian, C(qemu-img) on Oracle Linux and Fedora)
 extends_documentation_fragment:
   - ocne.images.artifact
+  - ocne.images.builder
   - ocne.images.attributes
   - ansible.builtin.files
 options:
@@ -210,6 +211,7 @@ reason:
 import os
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, from_os_error
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 
@@ -251,16 +253,19 @@ def default_name(src, target):
     return (stem if suffix in (".vhd", ".img", *_FORMATS.values()) else stem + suffix) + _FORMATS[target]
 
 
-def refuse_source(src, dest):
+def refuse_source(m, src, dest):
     """ImageError where writing the destination would change the source."""
-    old = artifacts.load_record(dest)
+    old = m.record(dest)
     goes = [dest] + [os.path.join(os.path.dirname(dest), extent["name"]) for extent in (old.extents if old else [])]
-    if any(os.path.exists(path) and os.path.samefile(path, src) for path in goes):
+    if any(m.same(path, src) for path in goes):
         raise ImageError("the destination is the source", dest, "choose another dest: the source is never changed")
 
 
-def source_is(m, src, record, verify):
+def source_is(m, pinned, record, verify):
     """Whether the source is the one that the record tells of. Reads only what was touched since, and notes the touch."""
+    if isinstance(pinned, artifacts.Kept):
+        return record.source == {"files": [pinned.record.sha256]}
+    src = pinned.path
     files, folder = record.values.get("source_files") or [], os.path.dirname(src)
     noted = []
     try:
@@ -298,12 +303,12 @@ def beside(dest):
 
 def keep(m, pinned, dest, record, options):
     """The image is up to date: prove what is not proven yet, and bring the record up to date."""
-    before = artifacts.load_record(dest)
+    before = m.record(dest)
     if m.params["verify"] and not record.values.get("verified"):
         m.build("convert", dict(options, src=pinned.path, opened=pinned.opened, name=os.path.basename(dest), existing=dest), beside(dest))
         record.values["verified"] = True
     if not m.check and before and record.values != before.values:
-        artifacts.write_record(dest, record)
+        m.write_record(dest, record)
 
 
 def body(m):
@@ -312,18 +317,18 @@ def body(m):
     src = m.source(params["src"])
     pinned = m.pinned(src)
     dest = m.destination(params["dest"], default_name(src, params["format"]))
-    refuse_source(src, dest)
+    refuse_source(m, src, dest)
     record, reason = m.current(dest)
     if record and (record.kind, record.options) != (_KIND, options):
         record, reason = None, "it was made with other options"
-    elif record and not source_is(m, src, record, params["verify"]):
+    elif record and not source_is(m, pinned, record, params["verify"]):
         record, reason = None, "its source has changed"
     if record:
         keep(m, pinned, dest, record, options)
         return dict(returned(record, dest), changed=m.attributes(dest, False))
 
     work = dict(options, src=src, opened=pinned.opened, name=os.path.basename(dest), verify=params["verify"])
-    before = artifacts.load_record(dest)
+    before = m.record(dest)
     values = {"subformat": options["subformat"], "verified": params["verify"],
               "compression": "zlib" if options["subformat"] == "streamOptimized" else options["compression"]}
     if m.check:
@@ -332,9 +337,11 @@ def body(m):
         after = artifacts.Record(_KIND, source, options, "", options["format"], result.values["virtual_size"], {})
         answer = dict(values, path=dest, dest=dest, format=options["format"], virtual_size=after.virtual_size)
     else:
-        with artifacts.staging(dest) as staging:
+        with m.staging(dest) as staging:
             result = m.build("convert", work, staging)
             made, = result.artifacts
+            # another host has another inode
+            result.values["source_files"][0]["stat"] = pinned.stat
             source = {"files": [file["sha256"] for file in result.values["source_files"]]}
             values.update(size=made.size, extents=made.values["extents"], source_files=result.values["source_files"])
             after = artifacts.Record(_KIND, source, options, made.sha256, made.format, made.virtual_size, values)
@@ -351,6 +358,7 @@ def body(m):
 def main():
     run_module(dict(
         ARTIFACT_SPEC,
+        **BUILDER_SPEC,
         src=dict(type="path", required=True),
         src_format=dict(choices=list(_FORMATS), default="qcow2"),
         dest=dict(type="path", required=True),

@@ -157,6 +157,7 @@ notes:
   - Contents of files and Ignition configurations appear in no log, record or result, only their checksums do.
 extends_documentation_fragment:
   - ocne.images.artifact
+  - ocne.images.builder
   - ocne.images.attributes
   - ansible.builtin.files
 seealso:
@@ -315,6 +316,7 @@ import os
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
 from ansible_collections.ocne.images.plugins.module_utils import platforms
+from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.work import formats, recipe
@@ -349,7 +351,7 @@ def plans(m, src):
         wanted = recipe.build(options, profile)
         dest = m.destination(output["dest"], name)
         made.append(Plan(dest, profile.name, params["src_format"] if wanted.compression == "keep" else "qcow2", wanted,
-                         dict(wanted.canonical(), src_format=params["src_format"]), os.path.exists(dest) and os.path.samefile(dest, src)))
+                         dict(wanted.canonical(), src_format=params["src_format"]), m.same(dest, src)))
     if not made:
         raise ImageError("outputs is empty", todo="give one output at least, or leave outputs out and give dest")
     paths = [plan.dest for plan in made]
@@ -379,11 +381,11 @@ class Source:
     def __init__(self, m, path):
         self._m, self._pinned = m, m.pinned(path)
         self.path, self.opened, self.stat = path, self._pinned.opened, self._pinned.stat
-        self._digest = None
+        self._digest = self._pinned.record.sha256 if isinstance(self._pinned, artifacts.Kept) else None
 
     def known_from(self, record):
         """Take the digest from the record of what was made of it, where the file was not touched since."""
-        if not self._m.params["verify"] and record.values.get("source_stat") == self.stat:
+        if self._digest is None and not self._m.params["verify"] and record.values.get("source_stat") == self.stat:
             self._digest = record.source.get("sha256")
 
     @property
@@ -396,7 +398,7 @@ class Source:
 
 def examine(m, plan, source):
     """Fill in what is at the destination, and why that will not do."""
-    plan.before = artifacts.load_record(plan.dest)
+    plan.before = m.record(plan.dest)
     record, plan.reason = m.current(plan.dest)
     if record is None:
         if plan.in_place and not m.params["force"]:
@@ -414,7 +416,7 @@ def examine(m, plan, source):
 def build(m, source, stale):
     """Make and publish what is not up to date; returns {destination: ImageError} of what could not be made."""
     with contextlib.ExitStack() as stack:
-        stagings = {plan.dest: stack.enter_context(artifacts.staging(plan.dest)) for plan in stale}
+        stagings = {plan.dest: stack.enter_context(m.staging(plan.dest)) for plan in stale}
         outputs = [{"name": plan.dest, "recipe": dataclasses.asdict(plan.recipe), "uuids": plan.recipe.new_uuids(source.recipe),
                     "staging": stagings[plan.dest].path} for plan in stale]
         try:
@@ -468,7 +470,8 @@ def body(m):
     conceal(m.params)
     m.unmask()
     source = Source(m, src)
-    formats.guard(source.opened, m.params["src_format"], src)
+    if source.opened:
+        formats.guard(source.opened, m.params["src_format"], src)
     for plan in wanted:
         examine(m, plan, source)
     stale = [plan for plan in wanted if plan.reason]
@@ -491,11 +494,11 @@ def body(m):
 
 def note_source(m, plan, source):
     """A source that was only touched is not read again by the next run."""
-    record = artifacts.load_record(plan.dest)
+    record = m.record(plan.dest)
     if record and not m.check and not plan.in_place and record.values.get("source_stat") != source.stat:
         record.values["source_stat"] = source.stat
         with contextlib.suppress(OSError):   # the next run reads it again, no more
-            artifacts.write_record(plan.dest, record)
+            m.write_record(plan.dest, record)
 
 
 def edit_spec():
@@ -529,6 +532,7 @@ def main():
     compression = ["keep", "none", "zlib", "zstd"]
     run_module(dict(
         ARTIFACT_SPEC,
+        **BUILDER_SPEC,
         src=dict(type="path", required=True),
         src_format=dict(choices=["qcow2", "raw"], default="qcow2"),
         dest=dict(type="path"),

@@ -24,6 +24,7 @@ requirements:
   - libguestfs with its Python binding, and for XFS on Debian C(libguestfs-xfs), unless O(contents=false)
 extends_documentation_fragment:
   - ocne.images.attributes.info
+  - ocne.images.builder
 options:
   src:
     description:
@@ -434,6 +435,7 @@ import stat
 import tempfile
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.inspections import Inspections
 from ansible_collections.ocne.images.plugins.module_utils.module import run_module
@@ -471,7 +473,7 @@ def body(m):
     if params["max_read_size"] < 0:
         raise ImageError("max_read_size is negative", todo="give a number of bytes")
     # a file's content is not kept in a second place: it can be a secret
-    before = Inspections(src, options) if params["cache"] and not params["read"] else None
+    before = Inspections(src, options) if params["cache"] and not params["read"] and os.path.exists(src) else None
     values = before.known() if before else None
     if values is None:
         with scratch() as staging:
@@ -485,6 +487,7 @@ def body(m):
 
 def main():
     run_module(dict(
+        BUILDER_SPEC,
         src=dict(type="path", required=True),
         src_format=dict(choices=_FORMATS, default="qcow2"),
         contents=dict(type="bool", default=True),

@@ -18,6 +18,7 @@ import pytest
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "lab")]
 
+import pods  # noqa: E402
 from plays import CORES, VENVS, Play  # noqa: E402
 
 from registry import control  # noqa: E402
@@ -52,6 +53,31 @@ def registry(tmp_path_factory):
         yield known
     finally:
         control.down(state, purge=True)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """The lab's Kubernetes cluster; skips where this machine cannot have it. It is stopped if it did not run before."""
+    known = pods.up()
+    try:
+        yield known
+    finally:
+        if known["started"]:
+            pods.lab("down")
+
+
+@pytest.fixture
+def namespace(cluster):
+    """namespace(level, role) -> pods.Namespace; all are removed at the end of the test."""
+    made = []
+
+    def make(level="baseline", role=None):
+        made.append(pods.Namespace(level, role))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.remove()
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +118,7 @@ def start(tmp_path, core):
     (tmp_path / "system").mkdir()
     (tmp_path / "system").chmod(0o1777)
 
-    def begin(playbook, *arguments, extra=None, env=None, user=None):
+    def begin(playbook, *arguments, extra=None, env=None, user=None, within=()):
         if not isinstance(playbook, pathlib.Path):
             path = tmp_path / f"play{len(plays)}.yml"
             path.write_text(playbook)
@@ -102,6 +128,7 @@ def start(tmp_path, core):
             command += ["-e", json.dumps(extra)]
         if user:
             command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command]
+        command = [*within, *command]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         environment = dict(inherited, ANSIBLE_COLLECTIONS_PATH=os.environ.get("ANSIBLE_COLLECTIONS_PATH", ""), ANSIBLE_NOCOLOR="1",
                            PYTHONUNBUFFERED="1",   # as on a terminal, and in AWX
@@ -127,6 +154,12 @@ def run(start):
         assert "Traceback" not in play.text
         return play
     return go
+
+
+@pytest.fixture
+def inside(run):
+    """run, in the network of the lab's cluster."""
+    return lambda *arguments, **keywords: run(*arguments, within=[str(pods.LAB / "enter")], **keywords)
 
 
 @pytest.fixture

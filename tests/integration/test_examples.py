@@ -12,10 +12,13 @@ import subprocess
 
 import pytest
 from plays import CORES, ROOT
+from pods import IMAGE
 
 from sample import build
 
-MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+#: those that need a cluster
+POD_MODULES = ("ocne_builder", "ocne_builder_info")
+MODULES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - set(POD_MODULES))
 #: folders of the examples, all made one
 FOLDERS = re.compile(r"/var/lib/images|/srv/images|/srv/site|/var/tmp|/media/usb|/etc/pki")
 pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
@@ -65,3 +68,15 @@ def test_examples_run(run, home, registry, module):
     assert "failed=0" in play.text
     assert json.dumps(registry["tls"]["password"]) not in play.text
     assert not [name for name in os.listdir(place) if name.endswith(".ocne-staging")]
+
+
+@pytest.mark.parametrize("module", POD_MODULES)
+def test_examples_of_pods_run(inside, namespace, module):
+    space = namespace("restricted")
+    text = examples(module).replace("namespace: images", f"namespace: {space.name}").replace("registry.example.com/ocne/builder:latest", IMAGE)
+    tasks = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
+    # the default image is not in the lab, and the account of its test has no pull secret
+    defaults = {f"ocne.images.{name}": {"kubeconfig": space.kubeconfig} for name in POD_MODULES}
+    defaults["ocne.images.ocne_builder"].update(image=IMAGE, security="restricted")
+    play = inside(f"- hosts: localhost\n  gather_facts: false\n  module_defaults: {json.dumps(defaults)}\n  tasks:\n{tasks}")
+    assert "failed=0" in play.text

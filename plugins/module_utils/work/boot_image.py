@@ -6,11 +6,14 @@ from __future__ import annotations
 import dataclasses
 import os
 
+from ..errors import ImageError
 from . import containers, reference
 from .formats import guard
-from .job import Artifact, Result, load_options
+from .job import Artifact, Input, Result, load_options
 from .layers import Extraction
 from .skopeo import Registry, Skopeo
+
+READS_ONLY = False   # whether it makes nothing, in any mode
 
 
 @dataclasses.dataclass
@@ -27,6 +30,25 @@ class Options:
 def needs_guestfs(_options):
     """Whether the libguestfs binding is used."""
     return False
+
+
+def inputs(options):
+    """The files of the module host that the options name: a list of job.Input."""
+    image, registry = reference.parse(options["source"]), options["registry"]
+    found = [Input(registry, key) for key in ("auth_file", "ca_cert", "client_cert", "client_key", "policy") if registry.get(key)]
+    if image.archive:
+        options["source"] = image.text   # with an absolute path
+        before = f"{image.transport}:"
+        found.append(Input(options, "source", before=before, after=image.text[len(before) + len(image.archive):]))
+    elif image.transport != "docker":
+        raise ImageError(f"what {image.transport} names is on the module host, and cannot be sent to a builder pod", image.text,
+                         "copy it to an archive first (skopeo copy ... oci-archive:FILE)")
+    return found
+
+
+def base_of(_options, _name):
+    """The image, as an Input's path, that an artifact differs little from, or None."""
+    return None
 
 
 def run(job, progress):

@@ -25,6 +25,9 @@ _FLUSH_PAUSE = 0.1           # seconds between two flushes while an image is bei
 _SYNC_FILE_RANGE_WRITE = 2   # linux/fs.h
 
 
+READS_ONLY = False   # whether it makes nothing, in any mode
+
+
 @dataclasses.dataclass
 class Options:
     src: str
@@ -43,6 +46,16 @@ class Options:
 def needs_guestfs(_options):
     """Whether the libguestfs binding is used."""
     return False
+
+
+def inputs(options):
+    """The files of the module host that the options name: a list of job.Input."""
+    return [wire.Input(options, "src", options["src_format"])]
+
+
+def base_of(_options, _name):
+    """The image, as an Input's path, that an artifact differs little from, or None."""
+    return None
 
 
 def run(job, progress):

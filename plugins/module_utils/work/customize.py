@@ -5,24 +5,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
 import os
 
 from .. import artifact
-from ..errors import ImageError, Interrupted, from_os_error
+from ..errors import ImageError, Interrupted
 from . import formats, process, recipe
 from .appliance import Disk, appliance
 from .background import Background
+from .copying import copy
 from .edit import Editor
-from .job import Artifact, Result, load_options
+from .job import Artifact, Input, Result, load_options
 from .layout import make_mountpoints
 
-_FICLONE = 0x40049409          # linux/fs.h, on all but a few architectures
-_CHUNK = 8 << 20               # bytes copied at once
 #: bytes an edit writes at most, beside files and configurations: the logs of two xfs file systems, written anew with their UUIDs, and metadata
 GROWTH = 160 << 20
 _DEVICES = 24                  # disks of one appliance: /dev/sda to /dev/sdx
+
+
+READS_ONLY = False   # whether it makes nothing, in any mode
 
 
 @dataclasses.dataclass
@@ -64,7 +64,7 @@ class _Build:
             needed = self._source.allocated_size + needed * (1 if self._keep else 2)
         artifact.check_space(self._folder, needed, "the customized image")
         if self._keep:
-            _copy(self._source.path, self._disk, progress)
+            copy(self._source.path, self._disk, progress)
         else:
             process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", formats.named(self._source.path), "-F", self._source.format, self._disk],
                         self.name, "making an overlay for the edits")
@@ -105,6 +105,18 @@ class _Build:
 def needs_guestfs(_options):
     """Whether the libguestfs binding is used."""
     return True
+
+
+def inputs(options):
+    """The files of the module host that the options name: a list of job.Input."""
+    files = [item for output in options["outputs"] for item in output["recipe"]["files"] if item["src"] is not None]
+    return [Input(options, "src", options["src_format"]), *(Input(item, "src") for item in files)]
+
+
+def base_of(options, name):
+    """The image, as an Input's path, that an artifact differs little from, or None."""
+    kept = any(output["name"] == name and output["recipe"]["compression"] == "keep" for output in options["outputs"])
+    return options["src"] if kept else None
 
 
 def run(job, progress):
@@ -198,52 +210,3 @@ def _edit_together(builds, scratch, progress, errors):
         if build not in edited:
             build.discard()
     return edited
-
-
-# --- copies ------------------------------------------------------------------------------------------
-
-
-def _copy(source, target, progress):
-    """A copy with the same holes: shared blocks where the file system has them, else copied inside the kernel where it can. Raises ImageError."""
-    try:
-        with open(source, "rb", buffering=0) as read, open(target, "xb", buffering=0) as write:
-            os.fchmod(write.fileno(), 0o600)
-            size = os.fstat(read.fileno()).st_size
-            progress.phase("copy image", size)
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
-                return
-            os.truncate(write.fileno(), size)
-            offset = 0
-            while offset < size:
-                try:
-                    offset = os.lseek(read.fileno(), offset, os.SEEK_DATA)
-                    hole = os.lseek(read.fileno(), offset, os.SEEK_HOLE)
-                except OSError as error:
-                    if error.errno == errno.ENXIO:   # only a hole is left
-                        break
-                    raise
-                while offset < hole:
-                    offset += _copy_range(read.fileno(), write.fileno(), offset, min(_CHUNK, hole - offset))
-                    progress.update(offset)
-            progress.finish()
-    except OSError as error:
-        raise from_os_error(error, "copying the source image", target) from error
-
-
-def _copy_range(read, write, offset, count):
-    try:
-        done = os.copy_file_range(read, write, count, offset, offset)
-        if done:
-            return done
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
-            raise
-    data = os.pread(read, count, offset)
-    if not data:
-        raise OSError(errno.EIO, "the file became shorter")
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(write, view, offset + len(data) - len(view))
-        view = view[written:]
-    return len(data)

@@ -31,6 +31,9 @@ _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link",
 VERSION = 1
 
 
+READS_ONLY = True   # whether it makes nothing, in any mode
+
+
 @dataclasses.dataclass
 class Options:
     src: str
@@ -40,6 +43,7 @@ class Options:
     files: list = dataclasses.field(default_factory=list)   # paths to describe, as the booted system has them
     read: list = dataclasses.field(default_factory=list)    # paths to read
     max_read_size: int = 1 << 20                            # bytes of each
+    opened: str = None                                      # where to read the image, if not at src
 
 
 def needs_guestfs(options):
@@ -47,11 +51,21 @@ def needs_guestfs(options):
     return bool(options.get("contents", True) or options.get("files") or options.get("read"))
 
 
+def inputs(options):
+    """The files of the module host that the options name: a list of job.Input."""
+    return [wire.Input(options, "src", options["src_format"])]
+
+
+def base_of(_options, _name):
+    """The image, as an Input's path, that an artifact differs little from, or None."""
+    return None
+
+
 def run(job, progress):
     """values: what the module returns. Raises ImageError."""
     options = wire.load_options(Options, job.options)
     inside = options.contents or options.files or options.read
-    facts = formats.guard(options.src, options.src_format, allow_backing=not inside)
+    facts = formats.guard(options.opened or options.src, options.src_format, options.src, allow_backing=not inside)
     values = _format(facts)
     values["in_use"] = in_use([facts.path, *(os.path.join(os.path.dirname(facts.path), name) for name in facts.extents)])
     values["warnings"] = warnings = []
@@ -86,7 +100,7 @@ def _printable(value):
 
 
 def _format(facts):
-    found = formats.info(facts.path, facts.format, force_share=True)
+    found = formats.info(facts.path, facts.format, force_share=True, where=facts.where)
     return {"format": facts.format, "subformat": facts.subformat, "virtual_size": found["virtual-size"],
             "actual_size": facts.allocated_size, "file_size": facts.file_size, "cluster_size": facts.cluster_size,
             "compression_type": facts.compression_type, "backing_file": facts.backing_file,
@@ -117,7 +131,7 @@ def _integrity(facts, in_use, progress):
         return {"state": "unknown", "reason": "another process has the image open for writing"}
     progress.phase("check")
     try:
-        report = formats.check(facts.path, facts.format, force_share=True)
+        report = formats.check(facts.path, facts.format, force_share=True, where=facts.where)
     except ImageError as error:
         if "report" not in error.details:
             raise
@@ -138,7 +152,7 @@ def _overlay(facts, scratch):
         node[f"extents.{number}.locking"] = "off"
     path = os.path.join(scratch, "overlay.qcow2")
     backing = "json:" + json.dumps(node, ensure_ascii=False)
-    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", facts.format, "-b", backing, path], facts.path,
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", facts.format, "-b", backing, path], facts.where,
                 "making an overlay of the image", formats.MEMORY_LIMIT, formats.SECONDS_LIMIT)
     return path
 

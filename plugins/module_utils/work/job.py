@@ -42,6 +42,29 @@ class Job:
 
 
 @dataclasses.dataclass
+class Input:
+    """A file of the module host that a Job's options name: holder[key], between `before` and `after`.
+
+    A builder elsewhere brings it there and writes its path there in its place; for a disk image into holder["opened"],
+    so that messages go on to name it as the user did.
+    """
+
+    holder: dict
+    key: str
+    image: str = None      # its format, where it is a disk image
+    before: str = ""
+    after: str = ""
+
+    @property
+    def path(self):
+        text = self.holder[self.key]
+        return text[len(self.before):len(text) - len(self.after)]
+
+    def moved(self, path):
+        self.holder["opened" if self.image else self.key] = self.before + path + self.after
+
+
+@dataclasses.dataclass
 class Result:
     """What was done. failures: one ImageError dictionary per output that could not be made, by name."""
 

@@ -14,7 +14,7 @@ from ..progress import Progress
 from . import job as wire
 from .process import kill_descendants
 
-#: kind of work -> its file in this folder, which has run(job, progress) -> Result and needs_guestfs(options) -> bool
+#: kind of work -> its file in this folder, which has run, needs_guestfs, inputs, base_of and READS_ONLY
 KINDS = {"boot_image": "boot_image", "inspect": "inspect", "customize": "customize", "convert": "convert"}
 
 

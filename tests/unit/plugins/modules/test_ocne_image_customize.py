@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from types import SimpleNamespace
 
@@ -26,7 +27,7 @@ def task(here, **options):
     params = dict(dict.fromkeys(("dest", "outputs", *module._EDITS)), src=str(here / "src.qcow2"), src_format="qcow2", compression="keep",
                   force=False, verify=False)
     params.update(options)
-    m = ImageModule(SimpleNamespace(params=params, check_mode=False, _diff=True), lambda event: None)
+    m = ImageModule(SimpleNamespace(params=params, check_mode=False, _diff=True), lambda event: None, contextlib.ExitStack())
     m.progress = silent()
     return m
 

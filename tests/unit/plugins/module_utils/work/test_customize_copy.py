@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.progress import silent
-from ansible_collections.ocne.images.plugins.module_utils.work import customize
+from ansible_collections.ocne.images.plugins.module_utils.work import copying
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def source(tmp_path):
     with open(path, "wb") as file:
         file.write(os.urandom(300_000))
         file.seek(40 << 20)
-        file.write(os.urandom(customize._CHUNK + 12345))
+        file.write(os.urandom(copying._CHUNK + 12345))
         file.truncate(100 << 20)
     return path
 
@@ -30,31 +30,31 @@ def no_clone(*_arguments):
 
 @pytest.mark.parametrize("fault", [None, errno.EXDEV, errno.ENOSYS])
 def test_copy(tmp_path, source, monkeypatch, fault):
-    monkeypatch.setattr(customize.fcntl, "ioctl", no_clone)
+    monkeypatch.setattr(copying.fcntl, "ioctl", no_clone)
     if fault:
         def refuse(*_arguments):
             raise OSError(fault, "no")
         monkeypatch.setattr(os, "copy_file_range", refuse)
     target = tmp_path / "target"
-    customize._copy(str(source), str(target), silent())
+    copying.copy(str(source), str(target), silent())
     assert target.read_bytes() == source.read_bytes()
     assert target.stat().st_blocks * 512 < 20 << 20
     assert target.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_full_disk_is_one_sentence(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(customize.fcntl, "ioctl", no_clone)
+    monkeypatch.setattr(copying.fcntl, "ioctl", no_clone)
 
     def full(*_arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "copy_file_range", full)
     with pytest.raises(ImageError, match="no space left on device"):
-        customize._copy(str(source), str(tmp_path / "target"), silent())
+        copying.copy(str(source), str(tmp_path / "target"), silent())
 
 
 def test_what_is_there_is_not_written_over(tmp_path, source):
     (tmp_path / "target").write_text("mine")
     with pytest.raises(ImageError):
-        customize._copy(str(source), str(tmp_path / "target"), silent())
+        copying.copy(str(source), str(tmp_path / "target"), silent())
     assert (tmp_path / "target").read_text() == "mine"

@@ -1,0 +1,54 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The work program and the agent as one file, to be sent to where they shall run."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import io
+import pkgutil
+import zipfile
+
+from .. import artifact, errors, lifeline, progress
+
+# the payload of a module holds what is imported: local names every kind of work
+from ..work import agent
+from . import local  # noqa: F401  pylint: disable=unused-import
+
+_TIME = (1980, 1, 1, 0, 0, 0)   # of all files: the oldest that a zip file can tell
+_WORK = agent.__name__.rpartition(".")[0]
+
+
+def _source(name):
+    spec = importlib.util.find_spec(name)
+    # from a folder, from a module's zip file; Ansible's own loader gives bytes
+    source = spec.loader.get_source(name)
+    return source if isinstance(source, bytes) else source.encode()
+
+
+@functools.lru_cache(maxsize=1)
+def program():
+    """(zip file as bytes, its sha256): the same everywhere for the same collection, as nothing in it is compressed."""
+    files = {}
+    package = _WORK.split(".")
+    for count in range(1, len(package) + 1):
+        files["/".join([*package[:count], "__init__.py"])] = b""
+    names = [module.__name__ for module in (artifact, errors, lifeline, progress)]
+    names += [f"{_WORK}.{found.name}" for found in pkgutil.iter_modules(importlib.util.find_spec(_WORK).submodule_search_locations)]
+    for name in names:
+        files[name.replace(".", "/") + ".py"] = _source(name)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(files):
+            entry = zipfile.ZipInfo(path, _TIME)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            archive.writestr(entry, files[path])
+    data = buffer.getvalue()
+    return data, hashlib.sha256(data).hexdigest()
+
+
+#: python3 -I -c START PROGRAM.zip --workspace ...: the main process of the pod
+START = f"import sys; sys.path.insert(0, sys.argv[1]); from {agent.__name__} import main; main()"
+#: python3 -I -c TUNNEL PROGRAM.zip PORT: standard input and output as a connection to the agent
+TUNNEL = f"import sys; sys.path.insert(0, sys.argv[1]); from {_WORK}.tunnel import tunnel; tunnel(int(sys.argv[2]))"

@@ -1,0 +1,223 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The life of a builder pod: made, ready or hopeless, found again, removed. Hopeless ones are told at once, in the cluster's own words."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import time
+
+from ..errors import ImageError
+from . import package, pod_spec
+from .kube import ApiFault
+
+_PAUSE = 0.3              # seconds between two looks at a pod that starts
+#: seconds without a node before that counts as hopeless: an autoscaler says within these that it makes one
+_UNSCHEDULABLE = 15
+_SCALING = ("TriggeredScaleUp", "Nominated")
+#: reasons for which a container waits that pass by themselves
+_PASSING = ("ContainerCreating", "PodInitializing", "ErrImagePull", None)
+_PULL = ("ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable", "ImageInspectError")
+
+
+def new_name():
+    """A name of its own for each pod: builds side by side never meet."""
+    return f"ocne-builder-{secrets.token_hex(4)}"
+
+
+def owner():
+    """Who makes a pod, for people who look at the cluster."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):   # a user id without a name, as in a pod
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def selector(name=None):
+    labels = [f"{key}={value}" for key, value in pod_spec.MANAGED_BY.items()]
+    return ",".join([*labels, f"{pod_spec.LABEL}={name}" if name else pod_spec.LABEL])
+
+
+def active(job):
+    """Whether a Job has not ended, nor is being removed."""
+    ended = any(item["type"] in ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet") and item["status"] == "True"
+                for item in (job.get("status") or {}).get("conditions") or [])
+    return not ended and not job["metadata"].get("deletionTimestamp")
+
+
+def try_out(cluster, made):
+    """Ask the API server for a dry run of the very pod: of a Job it would only warn. Raises ImageError."""
+    try:
+        cluster.create("pods", pod_spec.pod(made), "trying out the builder pod", dry_run=True)
+    except ApiFault as error:
+        # whoever may make Jobs only still gets a pod
+        if not (error.status == 403 and "cannot create resource" in error.message):
+            raise
+
+
+def wanted_job(cluster, name, wish):
+    return pod_spec.job(name, cluster.namespace, wish, package.START, owner())
+
+
+def create(cluster, name, wish):
+    """Make the Job and its Secret; returns the token. The Secret is the Job's from the start, so that it never outlives it. Raises ImageError."""
+    wanted = wanted_job(cluster, name, wish)
+    try_out(cluster, wanted)
+    made = cluster.create("jobs", wanted, f"making the builder {name}")
+    token = secrets.token_urlsafe(32)
+    try:
+        cluster.create("secrets", pod_spec.secret(made, wish, token, package.program()[0]), f"making the secret of the builder {name}")
+    except BaseException:
+        cluster.delete("jobs", name)
+        raise
+    return token
+
+
+def remove(cluster, name, wait_timeout=60):
+    """Remove a builder with all that is its; returns whether there was one. wait_timeout: seconds to wait until its name is free, 0: not at all."""
+    if not cluster.delete("jobs", name, f"removing the builder {name}"):
+        return False
+    deadline = time.monotonic() + wait_timeout
+    while wait_timeout and (cluster.get("jobs", name) or pods_of(cluster, name)):
+        if time.monotonic() > deadline:
+            raise ImageError(f"it was not gone after {wait_timeout} s", f"builder {name}", "look at it with kubectl describe job,pod")
+        time.sleep(_PAUSE)
+    return True
+
+
+def pods_of(cluster, name, job=None):
+    """The pods of a builder, or only those of this very Job of it."""
+    found = cluster.list("pods", labelSelector=f"{pod_spec.LABEL}={name}")
+    return [pod for pod in found if job is None or any(
+        owning["uid"] == job["metadata"]["uid"] for owning in pod["metadata"].get("ownerReferences") or [])]
+
+
+def wait(cluster, name, timeout, progress):
+    """Wait until the builder's container runs; returns its pod. Raises ImageError as soon as that is hopeless, or after `timeout` seconds."""
+    progress.phase("start builder pod")
+    began, unschedulable = time.monotonic(), None
+    while True:
+        job = cluster.get("jobs", name)
+        if job is None:
+            raise ImageError("it is gone", f"builder {name}", "somebody or its deadline has removed it: run the task again")
+        pods = pods_of(cluster, name, job)
+        pod = pods[0] if pods else None
+        if pod is None:
+            if not active(job):
+                raise ImageError(f"the pod did not start: {_last_condition(job)}", f"builder {name}")
+            _refused(cluster, name)
+        else:
+            if _running(pod):
+                progress.finish()
+                return pod
+            ended = ending(pod)
+            if ended:
+                raise ImageError(f"the pod ended before its work began: {ended}", _where(cluster, pod))
+            _stuck(cluster, pod)
+            if _no_node(pod) is None:
+                unschedulable = None
+            elif unschedulable is None:
+                unschedulable = time.monotonic()
+            elif time.monotonic() - unschedulable > _UNSCHEDULABLE and not _events(cluster, pod, _SCALING):
+                raise ImageError(f"no node can take the pod: {_no_node(pod)}", _where(cluster, pod),
+                                 "look at architecture, workspace, kvm and pod_overrides (resources, selectors, tolerations)")
+        if time.monotonic() - began > timeout:
+            raise ImageError(f"the pod was not ready after {timeout} s{_latest(cluster, pod)}", _where(cluster, pod) if pod else f"builder {name}",
+                             "raise wait_timeout, or look at it with kubectl describe pod")
+        time.sleep(_PAUSE)
+
+
+# --- why not -------------------------------------------------------------------------------------------
+
+
+def _where(cluster, pod):
+    return f"pod {pod['metadata']['name']}, namespace {cluster.namespace}"
+
+
+def _statuses(pod):
+    status = pod.get("status") or {}
+    return [item for key in ("initContainerStatuses", "containerStatuses") for item in status.get(key) or []]
+
+
+def _running(pod):
+    return any(item["name"] == pod_spec.CONTAINER and "running" in (item.get("state") or {}) for item in _statuses(pod)) \
+        and not pod["metadata"].get("deletionTimestamp")
+
+
+def ending(pod):
+    """Why a pod has ended, in one phrase; None where it has not."""
+    status = pod.get("status") or {}
+    if status.get("phase") not in ("Failed", "Succeeded") and not pod["metadata"].get("deletionTimestamp"):
+        return None
+    for item in _statuses(pod):
+        ended = (item.get("state") or {}).get("terminated") or {}
+        if ended.get("reason") == "OOMKilled":
+            return "it ran out of memory (OOMKilled); raise its memory in pod_overrides"
+        if ended.get("message"):
+            return ended["message"].strip()
+    if status.get("reason") or status.get("message"):
+        return ": ".join(word.strip() for word in (status.get("reason"), status.get("message")) if word)
+    disrupted = next((item for item in status.get("conditions") or [] if item["type"] == "DisruptionTarget" and item["status"] == "True"), None)
+    if disrupted:
+        return disrupted.get("message") or disrupted.get("reason")
+    for item in _statuses(pod):
+        ended = (item.get("state") or {}).get("terminated") or {}
+        if ended:
+            return f"{ended.get('reason', 'it ended')} (exit status {ended.get('exitCode')})"
+    return "it was removed" if pod["metadata"].get("deletionTimestamp") else "it ended"
+
+
+def _events(cluster, involved, reasons=None):
+    """Events about an object, the newest last; [] where we may not read them."""
+    try:
+        found = cluster.list("events", fieldSelector=f"involvedObject.uid={involved['metadata']['uid']}")
+    except ApiFault:
+        return []
+    found.sort(key=lambda item: item.get("lastTimestamp") or item.get("eventTime") or item["metadata"].get("creationTimestamp") or "")
+    return [item for item in found if reasons is None or item.get("reason") in reasons]
+
+
+def _refused(cluster, name):
+    """Raise where the Job's pod is refused by the API server."""
+    job = cluster.get("jobs", name)
+    for event in _events(cluster, job, ("FailedCreate",)) if job else []:
+        message = event.get("message", "").removeprefix("Error creating: ")
+        todo = "set security: restricted, or use a namespace that admits the pod" if "PodSecurity" in message else None
+        if "exceeded quota" in message:
+            todo = "raise the quota, free some of it, or ask for less (workspace, pod_overrides)"
+        raise ImageError(f"the cluster refuses the pod: {message}", f"builder {name}, namespace {cluster.namespace}", todo)
+
+
+def _stuck(cluster, pod):
+    """Raise where a container waits for what will not come."""
+    for item in _statuses(pod):
+        waiting = (item.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason")
+        if reason in _PULL:
+            words = waiting.get("message") or reason
+            # the back-off tells the image only; the event before it tells the cause
+            causes = [event["message"] for event in _events(cluster, pod, ("Failed",)) if "Failed to pull" in event.get("message", "")]
+            raise ImageError(f"the image of the pod cannot be pulled: {(causes or [words])[-1]}", _where(cluster, pod),
+                             "check image, and its pull secret (pod_overrides: imagePullSecrets)")
+        if reason not in _PASSING:
+            raise ImageError(f"the pod cannot start: {reason}: {waiting.get('message', '')}".rstrip(": "), _where(cluster, pod))
+
+
+def _no_node(pod):
+    for item in (pod.get("status") or {}).get("conditions") or []:
+        if item["type"] == "PodScheduled" and item["status"] == "False" and item.get("reason") == "Unschedulable":
+            return item.get("message") or "Unschedulable"
+    return None
+
+
+def _last_condition(job):
+    conditions = (job.get("status") or {}).get("conditions") or []
+    return conditions[-1].get("message") or conditions[-1].get("reason") if conditions else "it was removed"
+
+
+def _latest(cluster, pod):
+    events = [item for item in _events(cluster, pod) if item.get("type") == "Warning"] if pod else []
+    return f": {events[-1].get('message', '').strip()}" if events else ""

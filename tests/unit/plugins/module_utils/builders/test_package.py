@@ -1,0 +1,59 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The program as one file, far from the collection."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+from ansible_collections.ocne.images.plugins.module_utils.builders import package
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import environment
+
+MODULE_UTILS = pathlib.Path(package.__file__).parents[1]
+TELL = f"from {package.__name__} import program; print(program()[1])"
+
+
+def test_it_holds_what_the_work_needs_and_no_more():
+    data, digest = package.program()
+    assert hashlib.sha256(data).hexdigest() == digest and package.program() == (data, digest)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        folder = "ansible_collections/ocne/images/plugins/module_utils"
+        names = {name[len(folder) + 1:] for name in archive.namelist() if name.startswith(folder)}
+        work = {f"work/{path.name}" for path in (MODULE_UTILS / "work").glob("*.py")}
+        assert names == work | {"__init__.py", "errors.py", "progress.py", "lifeline.py", "artifact.py"}
+        for name in names - {"__init__.py", "work/__init__.py"}:
+            assert archive.read(f"{folder}/{name}") == (MODULE_UTILS / name).read_bytes()
+
+
+def test_it_is_the_same_from_a_module_s_zip_file(tmp_path):
+    payload = tmp_path / "payload.zip"
+    with zipfile.ZipFile(payload, "w", zipfile.ZIP_DEFLATED) as archive:
+        for package_folder in ("", "/ocne", "/ocne/images", "/ocne/images/plugins"):
+            archive.writestr(f"ansible_collections{package_folder}/__init__.py", "")
+        for path in sorted(MODULE_UTILS.rglob("*.py")):
+            archive.write(path, "ansible_collections/ocne/images/plugins/module_utils/" + str(path.relative_to(MODULE_UTILS)))
+        archive.writestr("ansible_collections/ocne/images/plugins/module_utils/__init__.py", "")
+    told = subprocess.run([sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, sys.argv[1]); {TELL}", str(payload)],
+                          stdout=subprocess.PIPE, check=True, cwd="/")
+    assert told.stdout.decode().strip() == package.program()[1]
+
+
+def test_all_of_it_is_imported_here():
+    """The payload of a module holds what is imported: what is not would be missing there, and the digest another one."""
+    told = subprocess.run([sys.executable, "-c", f"import sys, {package.__name__}; print('\\n'.join(sys.modules))"],
+                          stdout=subprocess.PIPE, check=True, env=environment())
+    loaded = set(told.stdout.decode().split())
+    assert {f"{package._WORK}.{path.stem}" for path in (MODULE_UTILS / "work").glob("*.py") if path.stem != "__init__"} <= loaded
+
+
+def test_the_program_runs_alone(tmp_path):
+    (tmp_path / "program.zip").write_bytes(package.program()[0])
+    start = f"import sys; sys.path.insert(0, sys.argv[1]); from {package._WORK}.program import main; main()"
+    ended = subprocess.run([sys.executable, "-I", "-c", start, str(tmp_path / "program.zip")], input=b'{"job": {"protocol": 0}}\n',
+                           stdout=subprocess.PIPE, cwd="/", check=False)
+    assert ended.returncode == 1 and "another protocol" in json.loads(ended.stdout)["error"]["what"]

@@ -1,0 +1,56 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A digest that follows the writer of its file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+
+import pytest
+
+from ansible_collections.ocne.images.plugins.module_utils.work.following import FollowingDigest
+
+
+@pytest.fixture
+def file(tmp_path):
+    with open(tmp_path / "file", "w+b", buffering=0) as opened:
+        yield opened
+
+
+def test_it_reads_what_is_settled(file):
+    size = 5 << 20
+    data = os.urandom(size)
+    file.truncate(size)
+    digest = FollowingDigest(file.fileno())
+    for end in range(0, size, 700_000):
+        # what is not settled yet may still be anything
+        file.seek(end)
+        file.write(b"?" * 10)
+        file.seek(0)
+        file.write(data[:end])
+        digest.settle(end)
+    file.seek(0)
+    file.write(data)
+    assert digest.finish(size) == hashlib.sha256(data).hexdigest()
+    digest.abandon()
+
+
+def test_a_hole_is_zeros(file):
+    file.truncate(3_000_000)
+    assert FollowingDigest(file.fileno()).finish(3_000_000) == hashlib.sha256(bytes(3_000_000)).hexdigest()
+
+
+def test_a_file_that_is_too_short_is_an_error(file):
+    with pytest.raises(OSError, match="shorter"):
+        FollowingDigest(file.fileno()).finish(10)
+
+
+def test_an_abandoned_one_leaves_nothing(file):
+    descriptors = len(os.listdir("/proc/self/fd"))
+    digest = FollowingDigest(file.fileno())
+    digest.settle(0)
+    digest.abandon()
+    digest.abandon()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert not [thread for thread in threading.enumerate() if thread.name == "following-digest"]
