@@ -6,13 +6,17 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import subprocess
 
 from tools import run
 from watch import MARK, Watch
 
 
-def play(bench, playbook, extra=None, watched=False):
-    """Run a playbook (a path, or a list of tasks); returns its processes where they are `watched`. Raises Fault."""
+def play(bench, playbook, extra=None, watched=False, within=(), wait=True):
+    """Run a playbook (a path, or a list of tasks); returns its processes where they are `watched`. Raises Fault.
+
+    within: a command that runs it elsewhere. wait: False returns its subprocess.Popen at once.
+    """
     mark = secrets.token_hex(8)
     if not isinstance(playbook, str):
         tasks, playbook = playbook, f"{bench.folder}/play-{mark}.json"
@@ -20,7 +24,9 @@ def play(bench, playbook, extra=None, watched=False):
             json.dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], file)
     environ = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_LOCALHOST_WARNING="0", ANSIBLE_INVENTORY_UNPARSED_WARNING="0", LC_ALL="C.UTF-8",
                    **{MARK: mark})
-    command = ["ansible-playbook", playbook, *(["-e", json.dumps(extra)] if extra else [])]
+    command = [*within, "ansible-playbook", playbook, *(["-e", json.dumps(extra)] if extra else [])]
+    if not wait:
+        return subprocess.Popen(command, env=environ, cwd=bench.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if not watched:
         run(command, env=environ, cwd=bench.folder)
         return None

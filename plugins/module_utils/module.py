@@ -214,6 +214,12 @@ class ImageModule:
         """Whether work is not done on this host."""
         return (self.params.get("builder") or {}).get("type") == "pod"
 
+    def rehearse(self):
+        """Where check mode has found that there is something to do: whether the builder would do it. Raises ImageError."""
+        # one that only has a name may be made by an earlier task, which check mode has not run
+        if self.elsewhere and (self.params["builder"]["create"] or not self.params["builder"]["name"]):
+            self.builder().rehearse()
+
     def builder(self):
         """Where work is done."""
         if not self.elsewhere:

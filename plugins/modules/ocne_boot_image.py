@@ -288,6 +288,7 @@ def body(m):
             return dict(record.values, **dict(told, changed=m.attributes(dest, False)))
         values = dict(result.values, changed=True)
         if m.check:
+            m.rehearse()
             after = artifacts.Record(_KIND, facts, options, "", options["format"], 0, {})
         else:
             made = result.artifacts[0]

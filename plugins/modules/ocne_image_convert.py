@@ -332,6 +332,7 @@ def body(m):
     values = {"subformat": options["subformat"], "verified": params["verify"],
               "compression": "zlib" if options["subformat"] == "streamOptimized" else options["compression"]}
     if m.check:
+        m.rehearse()
         result = m.build("convert", work, beside(dest))
         source = {"files": [file["sha256"] for file in result.values["source_files"]]}
         after = artifacts.Record(_KIND, source, options, "", options["format"], result.values["virtual_size"], {})

@@ -475,7 +475,9 @@ def body(m):
     for plan in wanted:
         examine(m, plan, source)
     stale = [plan for plan in wanted if plan.reason]
-    if stale and not m.check:
+    if stale and m.check:
+        m.rehearse()
+    elif stale:
         failures = build(m, source, stale)
         if failures:
             fail(m, failures, wanted)

@@ -250,6 +250,16 @@ def test_a_namespace_that_refuses_the_pod(inside, namespace):
     assert "violates PodSecurity" in play.text and "set security: restricted" in play.text
 
 
+def test_check_mode_asks_whether_the_pod_would_be_admitted(inside, namespace, tmp_path, tiny):
+    variables = {"src": tiny["tiny"], "folder": str(tmp_path)}
+    space = namespace("restricted")
+    refused = inside(CUSTOMIZE, "--check", extra=dict(variables, builder=builder(space)), fails=True)
+    assert "violates PodSecurity" in refused.text
+    admitted = inside(CUSTOMIZE, "--check", extra=dict(variables, builder=builder(space, security="restricted")))
+    assert "changed=1" in admitted.text
+    assert space.objects() == []
+
+
 def test_a_quota_that_refuses_the_pod(inside, namespace):
     space = namespace()
     space.ctl("create", "quota", "q", "--hard=pods=0")

@@ -48,6 +48,10 @@ def _name(digest):
     return digest.replace(":", "-")
 
 
+def _missing(cluster, name, what):
+    return ImageError(what, f"builder {name}, namespace {cluster.namespace}", "make it with ocne_builder (state: present), or set builder.create")
+
+
 class PodBuilder:
     """One pod, for the Jobs of one task; made when the first of them needs it. Close it: a pod of its own goes then."""
 
@@ -75,8 +79,7 @@ class PodBuilder:
                     pod_life.remove(self._cluster, name)
                 token = pod_life.create(self._cluster, name, options.wish(params))
             elif not there:
-                raise ImageError("there is no such builder" if job is None else "the builder has ended",
-                                 f"builder {name}, namespace {self._cluster.namespace}", "make it with ocne_builder (state: present), or set builder.create")
+                raise _missing(self._cluster, name, "there is no such builder" if job is None else "the builder has ended")
         else:
             name = self._own = pod_life.new_name()
             token = pod_life.create(self._cluster, name, options.wish(params))
@@ -84,6 +87,15 @@ class PodBuilder:
         self._limit = pod_spec.workspace_limit(self._cluster.get("pods", self._pod))
         self._cluster.patience = PATIENCE
         return True
+
+    def rehearse(self):
+        """In check mode: ask the API server whether it would admit the pod that the task would make. Raises ImageError."""
+        cluster, name = kube.Cluster(self._params, self._params.get("namespace")), self._params.get("name")
+        if name and cluster.get("jobs", name):
+            return
+        if name and not self._params["create"]:
+            raise _missing(cluster, name, "there is no such builder")
+        pod_life.try_out(cluster, pod_life.wanted_job(cluster, name or pod_life.new_name(), options.wish(self._params)))
 
     def close(self):
         """Remove the pod if it is this task's own."""
@@ -251,7 +263,12 @@ class PodBuilder:
         """Read the program's lines until it has ended. Returns its Result. Raises ImageError."""
         offset, rest, last, data = 0, b"", None, None
         while True:
-            answer = self._ask("GET", f"/v1/jobs/{name}/output?offset={offset}&wait={_WAIT}")
+            try:
+                answer = self._ask("GET", f"/v1/jobs/{name}/output?offset={offset}&wait={_WAIT}")
+            except ImageError as error:
+                # evicted, out of memory, gone with its node: what it was at
+                error.details.update(last=last)
+                raise
             offset += len(answer.body)
             *lines, rest = (rest + answer.body).split(b"\n")
             for line in lines:
@@ -264,8 +281,12 @@ class PodBuilder:
                     on_event(last)
                 else:
                     data = found
-            if answer.headers.get("X-State") != "running":
+            state = answer.headers.get("X-State")
+            if state != "running":
                 break
+        if state == "stopped":   # not by us
+            raise self._channel.ended() or ImageError("the work was stopped in the builder pod", f"pod {self._pod}, namespace {self._cluster.namespace}",
+                                                      "run the task again", last=last)
         if data is None:
             status = int(answer.headers.get("X-Exit") or 0)
             try:

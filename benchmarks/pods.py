@@ -1,0 +1,247 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Builder pods on the lab's cluster: transfers against kubectl, the main job against the local builder and against the peer's way."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+from bench import ROOT
+from measure import Fault, Row, pairs, say, seconds, spread
+from ours import artifact_sync
+from plays import play
+from tools import run
+
+_LAB = f"{ROOT}/tests/lab/cluster"
+_IMAGE = "10.244.0.1:5000/ocne/builder:latest"
+_SIZE = 512 << 20     # bytes
+_BLOCK = 64 << 10
+_EDITS = 200          # scattered blocks that differ, as an image's after a customization
+
+
+class Cluster:
+    """The lab's cluster, a namespace on it and a builder there."""
+
+    def __init__(self, bench):
+        self.bench, self.name = bench, f"bench-{secrets.token_hex(3)}"
+        self.known = json.loads(run([f"{_LAB}/up"]))
+        run([f"{_LAB}/builder-image"])
+        self.images = {tag: image["plain"] for tag, image in json.loads(run([f"{_LAB}/push"])).items()}
+        self.kubeconfig = json.loads(run([f"{_LAB}/namespace", self.name]))["kubeconfig"]
+
+    def close(self):
+        run([f"{_LAB}/ctl", "delete", "namespace", self.name, "--wait=false"])
+        if self.known["started"]:
+            run([f"{_LAB}/down"])
+
+    def options(self, **more):
+        return dict({"namespace": self.name, "kubeconfig": self.kubeconfig, "image": _IMAGE}, **more)
+
+    def builder(self, **more):
+        return self.options(type="pod", **more)
+
+    def play(self, tasks, extra=None):
+        play(self.bench, tasks, extra, within=[f"{_LAB}/enter"])
+
+    def ctl(self, *arguments, **options):
+        return subprocess.run([f"{_LAB}/ctl", "-n", self.name, *arguments], check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+
+    def through(self, way, *arguments):
+        run([f"{_LAB}/enter", sys.executable, f"{ROOT}/benchmarks/through.py", self.kubeconfig, self.name, "bench", way, *arguments])
+
+    def pod(self):
+        return json.loads(self.ctl("get", "pods", "-l", "ocne.images/builder=bench", "-o", "json", stdout=subprocess.PIPE).stdout)[
+            "items"][0]["metadata"]["name"]
+
+
+@contextlib.contextmanager
+def _cluster(bench):
+    try:
+        cluster = Cluster(bench)
+    except Fault as error:
+        raise Fault(f"this machine has no cluster: {error}") from error
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _random(path):
+    """Content that no compression makes smaller, as the clusters of the real images are."""
+    with open(path, "wb") as file:
+        for _number in range(_SIZE >> 20):
+            file.write(os.urandom(1 << 20))
+
+
+def _half(path):
+    """Content of which half the blocks compress well, as uncompressed clusters do."""
+    text = (b"a line of text that is much like the one before it, %08d\n" * 1500)[:_BLOCK]
+    with open(path, "wb") as file:
+        for number in range(_SIZE // _BLOCK // 2):
+            file.write(os.urandom(_BLOCK))
+            file.write(text.replace(b"%08d", b"%08d" % number)[:_BLOCK])
+
+
+class _There:
+    """A file to the pod and back, ours and kubectl's."""
+
+    def __init__(self, cluster, path):
+        self.cluster, self.path, self.digest, self.pod = cluster, path, _sha256(path), cluster.pod()
+
+    def forget(self, *_folder):
+        self.cluster.ctl("exec", self.pod, "--", "sh", "-c", "rm -rf /workspace/peer /workspace/files/*")
+
+    def ours(self, way, folder):
+        name = f"x{secrets.token_hex(4)}"
+        self.cluster.through(way, "push", self.path, name)
+        self.cluster.through(way, "fetch", name, f"{folder}/back", self.digest)
+        artifact_sync(folder)
+
+    def push(self, way, _folder):
+        self.cluster.through(way, "push", self.path, f"x{secrets.token_hex(4)}")
+
+    def kubectl_push(self, _folder):
+        self.cluster.ctl("cp", self.path, f"{self.pod}:/workspace/peer")
+
+    def kubectl_fetch(self, folder):
+        with open(f"{folder}/back", "wb") as file:
+            self.cluster.ctl("exec", self.pod, "--", "cat", "/workspace/peer", stdout=file)
+        artifact_sync(f"{folder}/back", folder)
+
+    def kubectl(self, folder):
+        self.kubectl_push(folder)
+        self.kubectl_fetch(folder)
+
+    def same(self, our, other):
+        if {_sha256(f"{folder}/back") for folder in (our, other)} != {self.digest}:
+            raise Fault("a file did not come back as it was sent")
+
+
+def _edited(path, target):
+    shutil.copy(path, target)
+    with open(target, "r+b") as file:
+        for number in range(_EDITS):
+            file.seek(number * (_SIZE // _EDITS) // _BLOCK * _BLOCK)
+            file.write(os.urandom(_BLOCK))
+
+
+def transfers(bench):
+    """Images there and back."""
+    with _cluster(bench) as cluster:
+        cluster.play([{"ocne.images.ocne_builder": cluster.options(name="bench", idle_timeout=3600)}])
+        folder, against = bench.path("transfers"), "`kubectl cp` up, `kubectl exec ... cat` down"
+        for name, make, goal in (("incompressible", _random, 1.5), ("half of it compressible", _half, 2.0)):
+            path = f"{folder}/{name.split()[0]}"
+            make(path)
+            there = _There(cluster, path)
+            for way, least in (("proxy", goal), ("exec", 1.0)):
+                found = pairs(bench.pairs, functools.partial(there.ours, way), there.kubectl, bench.path("there"), f"{name} by {way}", there.same, there.forget)
+                yield faster(found, f"512 MiB there and back, {name}, by {'the proxy' if way == 'proxy' else 'exec only'}", against, least)
+        # the pod has the base, and so has the module host: only what differs comes back
+        base, edited = f"{folder}/incompressible", f"{folder}/edited"
+        _edited(base, edited)
+        digest, pod = _sha256(edited), cluster.pod()
+        cluster.through("proxy", "push", base, "base")
+        cluster.through("proxy", "push", edited, "edited")
+        there = _There(cluster, base)
+
+        def ours(to):
+            cluster.through("proxy", "fetch", "edited", f"{to}/back", digest, base, "base")
+
+        def back(to):
+            # the peer's way has the base come by way of the controller
+            there.kubectl_push(to)
+            there.kubectl_fetch(to)
+
+        found = pairs(bench.pairs, ours, back, bench.path("there"), "difference",
+                      after=lambda _to: cluster.ctl("exec", pod, "--", "rm", "-f", "/workspace/peer"))
+        yield faster(found, "512 MiB that the pod has read itself, and what differs back", against, 10.0)
+
+
+def faster(found, what, against, goal):
+    """A row whose figure is how many times as fast."""
+    ratios = [1 / ratio for ratio in found.ratios]
+    return Row(what, against, f"{spread(1 / found.ratio, ratios)} times as fast", f">= {goal:g}", 1 / found.ratio >= goal)
+
+
+# --- whole jobs --------------------------------------------------------------------------------------
+
+
+def _job(cluster, folder, **more):
+    return {"oci_image_source": cluster.images["1.33"], "oci_image_registry": {"verify": False}, "oci_image_directory": folder,
+            "oci_image_architecture": "amd64", **more}
+
+
+def jobs(bench):
+    """The main job in a pod, and again with nothing to do."""
+    with _cluster(bench) as cluster:
+        book = f"{ROOT}/playbooks/build-oci-image.yml"
+        # pod start alone, for what it adds
+        start = statistics.median(seconds(lambda _to: cluster.play([
+            {"ocne.images.ocne_builder": cluster.options(name="start")},
+            {"ocne.images.ocne_builder": cluster.options(name="start", state="absent")}]), f"{bench.folder}/start-{number}") for number in range(3))
+
+        def inside(folder):
+            cluster.play(book, _job(cluster, folder, oci_image_builder=cluster.builder()))
+
+        def local(folder):
+            play(bench, book, _job(cluster, folder), within=[f"{_LAB}/enter"])
+
+        found = pairs(bench.pairs, inside, local, bench.path("jobs"), "main job")
+        yield found.row("`build-oci-image.yml` in a pod", "the same by the local builder", 1.25 + start / statistics.median(found.peer))
+
+        folder = bench.path("again")
+        inside(folder)
+        # nobody is asked: there is nothing at that address
+        nowhere = _job(cluster, folder, oci_image_builder=cluster.builder(kubeconfig="/nothing/here"))
+        stat = [{"ansible.builtin.stat": {"path": f"{folder}/boot.qcow2-1.33-amd64.oci", "get_checksum": False}}]
+        once = [{"ocne.images.ocne_image_customize": {"src": f"{folder}/boot.qcow2-1.33-amd64", "dest": f"{folder}/boot.qcow2-1.33-amd64.oci",
+                                                      "platform": "oci", "builder": nowhere["oci_image_builder"]}}]
+        cluster.play(book, nowhere)
+        found = pairs(bench.pairs, lambda _to: cluster.play(once), lambda _to: cluster.play(stat), bench.path("again-pairs"), "again, pod")
+        each = [ours - peer for ours, peer in zip(found.ours, found.peer)]
+        yield Row("again, `ocne_image_customize` with a pod", "`stat` in the same play",
+                  f"{spread(found.difference, each, ' s')} more; no request to the cluster", "<= 1 s more", found.difference <= 1)
+
+
+def many(bench):
+    """Eight builds at once in one namespace."""
+    with _cluster(bench) as cluster:
+        folder = bench.path("many")
+        base = f"{folder}/base.qcow2"
+        shutil.copy(bench.disk, base)
+
+        def builds(count, to):
+            began = time.monotonic()
+            os.makedirs(to)
+            running = [play(bench, [{"ocne.images.ocne_image_customize": {
+                "src": base, "dest": f"{to}/{number}.qcow2", "platform": "oci", "builder": cluster.builder()}}], within=[f"{_LAB}/enter"], wait=False)
+                for number in range(count)]
+            for child in running:
+                text = child.communicate()[0]
+                if child.returncode:
+                    raise Fault(f"one of {count} builds failed: {text[-1000:]}")
+            took = time.monotonic() - began
+            for number in range(count):
+                run(["qemu-img", "check", "-q", "-f", "qcow2", f"{to}/{number}.qcow2"])
+            shutil.rmtree(to)
+            say(f"{count} builds at once: {took:.1f} s")
+            return took
+
+        one = builds(1, f"{folder}/one")
+        ratio = builds(8, f"{folder}/eight") / one
+        yield Row("8 builds at once in one namespace", "one build", f"{ratio:.2f}", "<= 8", ratio <= 8)
