@@ -310,6 +310,23 @@ def test_a_pod_that_goes_in_mid_job_is_told(start, namespace, tmp_path, tiny):
     assert space.empty() == []
 
 
+def test_where_nodes_are_full_it_waits(start, namespace):
+    space, most = namespace(), json.loads(subprocess.run([LAB / "ctl", "get", "nodes", "-o", "json"], capture_output=True, check=True).stdout)
+    cpus = float(most["items"][0]["status"]["allocatable"]["cpu"])
+    # two of these do not fit at once
+    large = container(resources={"requests": {"cpu": str(cpus * 0.6)}})
+    first, second = (start(BUILDER, extra={"options": options(space, name=name, **large)}, within=[str(LAB / "enter")]) for name in ("first", "second"))
+    deadline = time.monotonic() + 60
+    while all(play.process.poll() is None for play in (first, second)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    done, waits = (first, second) if first.process.poll() is not None else (second, first)
+    assert done.wait() == 0, done.text
+    time.sleep(20)   # longer than an unfit node is waited for
+    assert waits.process.poll() is None, waits.text
+    space.ctl("delete", "job", "first" if done is first else "second")
+    assert waits.wait() == 0, waits.text
+
+
 def test_several_at_once(start, namespace, tmp_path, tiny):
     space = namespace()
     plays = []

@@ -16,6 +16,8 @@ from .kube import ApiFault
 _PAUSE = 0.3              # seconds between two looks at a pod that starts
 #: seconds without a node before that counts as hopeless: an autoscaler says within these that it makes one
 _UNSCHEDULABLE = 15
+#: what the scheduler says where nodes are full, not unfit: other pods may leave
+_BUSY = "No preemption victims found"
 _SCALING = ("TriggeredScaleUp", "Nominated")
 #: reasons for which a container waits that pass by themselves
 _PASSING = ("ContainerCreating", "PodInitializing", "ErrImagePull", None)
@@ -117,12 +119,15 @@ def wait(cluster, name, timeout, progress):
             if ended:
                 raise ImageError(f"the pod ended before its work began: {ended}", _where(cluster, pod))
             _stuck(cluster, pod)
-            if _no_node(pod) is None:
+            why = _no_node(pod)
+            if why is None or _BUSY in why:
                 unschedulable = None
+                if why:
+                    progress.phase("wait for room on a node of the cluster")
             elif unschedulable is None:
                 unschedulable = time.monotonic()
             elif time.monotonic() - unschedulable > _UNSCHEDULABLE and not _events(cluster, pod, _SCALING):
-                raise ImageError(f"no node can take the pod: {_no_node(pod)}", _where(cluster, pod),
+                raise ImageError(f"no node can take the pod: {why}", _where(cluster, pod),
                                  "look at architecture, workspace, kvm and pod_overrides (resources, selectors, tolerations)")
         if time.monotonic() - began > timeout:
             raise ImageError(f"the pod was not ready after {timeout} s{_latest(cluster, pod)}", _where(cluster, pod) if pod else f"builder {name}",

@@ -114,7 +114,7 @@ def template(name, wish, start, secret_name):
     container = {
         "name": CONTAINER, "image": wish.image, "command": ["/bin/sh", "-c", _BOOT, "ocne-builder", *arguments], "env": environment,
         "ports": [{"name": "agent", "containerPort": PORT}],
-        "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
+        "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
         "volumeMounts": [{"name": "workspace", "mountPath": WORKSPACE}, {"name": "ocne", "mountPath": _SECRETS, "readOnly": True}],
         "securityContext": {"allowPrivilegeEscalation": False},
     }

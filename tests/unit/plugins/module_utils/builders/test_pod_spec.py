@@ -68,7 +68,7 @@ def test_overrides_are_matched_by_name():
         "nodeSelector": {"disk": "fast"}, "imagePullSecrets": [{"name": "pull"}], "volumes": [{"name": "more", "emptyDir": {}}],
         "containers": [{"name": "builder", "resources": {"requests": {"memory": "2Gi"}}, "env": [{"name": "A", "value": "b"}]}]}}))
     container, = spec["containers"]
-    assert container["resources"]["requests"] == {"cpu": "500m", "memory": "2Gi"}
+    assert container["resources"]["requests"] == {"cpu": "100m", "memory": "2Gi"}
     assert {"name": "A", "value": "b"} in container["env"] and {"name": "HOME", "value": "/workspace/home"} in container["env"]
     assert [volume["name"] for volume in spec["volumes"]] == ["workspace", "ocne", "more"]
     assert spec["nodeSelector"] == {"disk": "fast"} and spec["imagePullSecrets"] == [{"name": "pull"}]
