@@ -26,7 +26,9 @@ class Play:
         self.lines = []       # (seconds since the start, text)
         self.started = time.monotonic()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd,
-                                        env=dict(env, **{MARK: self.mark}), start_new_session=True)
+                                        env=dict(env, **{MARK: self.mark}), start_new_session=True,
+                                        # as on a terminal: what a shell starts in the background has SIGINT ignored, and so would the modules
+                                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
