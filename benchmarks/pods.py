@@ -231,8 +231,9 @@ def many(bench):
             running = [play(bench, [{"ocne.images.ocne_image_customize": {
                 "src": base, "dest": f"{to}/{number}.qcow2", "platform": "oci", "builder": cluster.builder()}}], within=[f"{_LAB}/enter"], wait=False)
                 for number in range(count)]
-            for child in running:
-                text = child.communicate()[0]
+            # all are waited for before one's fault ends this: nothing is left running
+            texts = [child.communicate()[0] for child in running]
+            for child, text in zip(running, texts):
                 if child.returncode:
                     raise Fault(f"one of {count} builds failed: {text[-1000:]}")
             took = time.monotonic() - began
