@@ -48,6 +48,15 @@ _CLIENT_NAMES = {"validate_certs": "verify_ssl", "ca_cert": "ssl_ca_cert", "clie
 _FALSE = ("0", "false", "no")
 
 
+def admission_todo(message):
+    """What to do about a pod that is not admitted, by the cluster's words; None where they are about something else."""
+    if "violates PodSecurity" in message:
+        return "set security: restricted, or use a namespace that admits the pod"
+    if "exceeded quota" in message:
+        return "raise the quota, free some of it, or ask for less (workspace, pod_overrides)"
+    return None
+
+
 def is_starting(status, message):
     """Whether an answer is that of an API server that does not know its own roles yet."""
     return status == 403 and "RBAC: [" in message and "not found" in message
@@ -270,12 +279,8 @@ class Cluster:
         what = f"{doing} failed: {message}"
         if status == 401:
             what, todo = f"{doing} failed: the API server does not accept the credentials", "renew the token or certificate (kubeconfig, api_key)"
-        elif status == 403 and "violates PodSecurity" in message:
-            todo = "set security: restricted, or use a namespace that admits the pod"
-        elif status == 403 and "exceeded quota" in message:
-            todo = "raise the quota, free some of it, or ask for less (workspace, pod_overrides)"
         elif status == 403:
-            todo = "grant the Role that the documentation of ocne_builder shows"
+            todo = admission_todo(message) or "grant the Role that the documentation of ocne_builder shows"
         elif status == 404 and "namespaces" in message:
             todo = "make the namespace, or set create_namespace"
         return ApiFault(status, reason, message, what, f"{self.host}, namespace {self.namespace}", todo)

@@ -11,7 +11,7 @@ import time
 
 from ..errors import ImageError
 from . import package, pod_spec
-from .kube import ApiFault
+from .kube import ApiFault, admission_todo
 
 _PAUSE = 0.3              # seconds between two looks at a pod that starts
 #: seconds without a node before that counts as hopeless: an autoscaler says within these that it makes one
@@ -110,7 +110,7 @@ def wait(cluster, name, timeout, progress):
         if pod is None:
             if not active(job):
                 raise ImageError(f"the pod did not start: {_last_condition(job)}", f"builder {name}")
-            _refused(cluster, name)
+            _refused(cluster, name, job)
         else:
             if _running(pod):
                 progress.finish()
@@ -185,15 +185,11 @@ def _events(cluster, involved, reasons=None):
     return [item for item in found if reasons is None or item.get("reason") in reasons]
 
 
-def _refused(cluster, name):
+def _refused(cluster, name, job):
     """Raise where the Job's pod is refused by the API server."""
-    job = cluster.get("jobs", name)
-    for event in _events(cluster, job, ("FailedCreate",)) if job else []:
+    for event in _events(cluster, job, ("FailedCreate",)):
         message = event.get("message", "").removeprefix("Error creating: ")
-        todo = "set security: restricted, or use a namespace that admits the pod" if "PodSecurity" in message else None
-        if "exceeded quota" in message:
-            todo = "raise the quota, free some of it, or ask for less (workspace, pod_overrides)"
-        raise ImageError(f"the cluster refuses the pod: {message}", f"builder {name}, namespace {cluster.namespace}", todo)
+        raise ImageError(f"the cluster refuses the pod: {message}", f"builder {name}, namespace {cluster.namespace}", admission_todo(message))
 
 
 def _stuck(cluster, pod):

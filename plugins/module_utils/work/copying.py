@@ -9,6 +9,7 @@ import fcntl
 import os
 
 from ..errors import from_os_error
+from . import extents
 
 _FICLONE = 0x40049409          # linux/fs.h, on all but a few architectures
 _CHUNK = 8 << 20               # bytes copied at once
@@ -53,8 +54,5 @@ def _copy_range(read, write, offset, count):
     data = os.pread(read, count, offset)
     if not data:
         raise OSError(errno.EIO, "the file became shorter")
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(write, view, offset + len(data) - len(view))
-        view = view[written:]
+    extents.write_all(write, data, offset)
     return len(data)
