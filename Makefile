@@ -6,10 +6,11 @@ cache := $(or $(OCNE_CACHE),$(HOME)/.cache/ocne-images)
 skip = echo "skipped: there is no Python for '$(1)' on this machine (scripts/setup says why)"
 only_with = if [ -d "$(cache)/venv/$(1)" ]; then $(2); else $(call skip,$(1)); fi
 
-.PHONY: help demo test lint bench clean setup static lint-only units-py39 core-oldest core-newest integration cluster-up cluster-down
+.PHONY: help demo demo-pod test lint bench clean setup static lint-only units-py39 core-oldest core-newest integration cluster-up cluster-down
 
 help:
 	@echo "make demo    builds a boot image for Oracle Cloud Infrastructure, and boots it"
+	@echo "make demo-pod    the same in a pod of a Kubernetes cluster that it starts"
 	@echo "make test    everything: linters, unit tests, ansible-test, real plays"
 	@echo "make lint    the linters only"
 	@echo "make bench   writes benchmarks/RESULTS.md"
@@ -19,6 +20,10 @@ help:
 demo:
 	@scripts/setup run lab
 	@scripts/demo
+
+demo-pod:
+	@scripts/setup run lab
+	@scripts/demo-pod
 
 test: setup
 	@# Each of these keeps one core busy. All of them run, whichever fails, and no output is mixed.

@@ -27,16 +27,16 @@ def options(bench):
     return {"src": bench.disk, "src_format": "qcow2", "outputs": [output]}
 
 
-class _Peer:
-    """The same edits by guestfish. `labels` of the new files are looked up beforehand, as all other facts of the image."""
+class Peer:
+    """The same edits by guestfish. `labels` of the new files are looked up beforehand, as all other facts of the image; `contents` is their folder."""
 
     def __init__(self, bench, job):
         output = job["outputs"][0]
         self._sample, self._files = bench.sample, [recipe.File(**item) for item in output["recipe"]["files"]]
         self._new, self._etc = output["uuids"], f"/{bench.sample['deployment']}/etc"
-        self._folder, self.labels = bench.path("files"), None
+        self.contents, self.labels = bench.path("files"), None
         for number, item in enumerate(self._files):
-            with open(f"{self._folder}/{number}", "wb") as file:
+            with open(f"{self.contents}/{number}", "wb") as file:
                 file.write(item.data())
         self._texts = [f"/boot/{bench.sample['loader']}/entries/{name}" for name in bench.sample["entries"]]
         self._texts += [f"{self._etc}/fstab", "/boot/grub2/grub.cfg", "/boot/efi/EFI/redhat/grub.cfg"]
@@ -54,7 +54,7 @@ class _Peer:
         lines.append(f"rm {self._etc}/machine-id")
         for number, (item, label) in enumerate(zip(self._files, self.labels)):
             target = self._target(item)
-            lines += [f"upload {self._folder}/{number} {target}", f"chmod 0{item.mode:o} {target}",
+            lines += [f"upload {self.contents}/{number} {target}", f"chmod 0{item.mode:o} {target}",
                       # one more: the NUL at the end of the string is part of a label
                       f"setxattr security.selinux {label} {len(label) + 1} {target}"]
         return "\n".join([*lines, "umount-all", "shutdown", ""])
@@ -88,7 +88,7 @@ class _Peer:
 def rows(bench):
     """One row."""
     job = options(bench)
-    peer, first = _Peer(bench, job), bench.path("customize-first")
+    peer, first = Peer(bench, job), bench.path("customize-first")
     # also makes libguestfs' appliance, which it keeps
     work("customize", job, first)
     peer.labels = peer.look(os.path.join(first, "image.qcow2"))[0]

@@ -32,6 +32,17 @@ options:
             C(state=absent), or O(builder.idle_timeout) is over. So several tasks share a pod, and where none of them has anything to do there is none.
         type: bool
         default: false
+      source_transfer:
+        description:
+          - How a boot media image of a registry reaches the pod, and an image that came from one, as its record tells. Others are always sent to the pod.
+          - With V(image_volume) the cluster mounts it in a pod that is made for the task. The cluster pulls it by its digest, with the pull secrets of
+            O(builder.pod_overrides) and this task's login. The node must be of the image's architecture.
+          - With V(pull) the pod pulls it, with the options of the registry and the login for it.
+          - With V(push) this host pulls it and sends it to the pod where it is needed there.
+          - V(auto) takes the first of these that works. An image that a signature policy speaks of is not mounted.
+        type: str
+        choices: [auto, image_volume, pull, push]
+        default: auto
       namespace:
         description:
           - The namespace of the pod. Without one it is that of the kubeconfig's context, else V(default).

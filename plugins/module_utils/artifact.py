@@ -122,6 +122,7 @@ class Record:
     values: dict           # what the module returned about it
     stat: dict = dataclasses.field(default_factory=dict)      # size, mtime_ns, ctime_ns, inode
     extents: list = dataclasses.field(default_factory=list)   # [{name, sha256, size, ...}] further files beside it
+    access: dict = dataclasses.field(default_factory=dict)    # how its source's registry is reached: files and flags; no part of the recipe
     version: int = RECORD_VERSION
 
     @property

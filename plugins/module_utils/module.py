@@ -13,7 +13,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 from . import artifact as artifacts
-from .builders import local, pod
+from .builders import local, pod, workspace
 from .errors import ImageError, from_os_error
 from .lifeline import Lifeline
 from .progress import CHANNEL_VARIABLE, Progress
@@ -117,7 +117,7 @@ class ImageModule:
 
     def _kept(self, path):
         """NAME of workspace:NAME, None for another path. Raises ImageError."""
-        name = pod.workspace_name(path)
+        name = workspace.workspace_name(path)
         if name and not self.elsewhere:
             raise ImageError("a workspace is that of a builder pod", path, "name the pod in the option builder")
         return name

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 _PATHS = ("auth_file", "ca_cert", "client_cert", "client_key", "policy")
+_LOGIN = ("username", "password")
 
 REGISTRY_SPEC = {
     "registry": {
@@ -29,3 +30,8 @@ def registry_options(params):
     """The option as a Job carries it: what is set, with absolute paths. Never part of a record."""
     values = {name: value for name, value in (params.get("registry") or {}).items() if value is not None}
     return {name: os.path.abspath(value) if name in _PATHS else value for name, value in values.items()}
+
+
+def access(options):
+    """What of registry_options() a record may keep, so that the image can be read again: files and flags, no secret."""
+    return {name: value for name, value in options.items() if name not in _LOGIN}

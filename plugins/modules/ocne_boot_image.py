@@ -141,7 +141,7 @@ manifest_digest:
   type: str
   sample: sha256:b1c1a11d9a945b8f7fd49000568714eb8e778b09fb39dc1c99f0c84d199d8a8f
 layer_digest:
-  description: The digest of the layer that holds the disk.
+  description: The digest of the layer that holds the disk. Null where a cluster has mounted an image of several layers.
   returned: success, except in check mode where the boot image would change
   type: str
   sample: sha256:b40bdf01777f787319e9eba60169b85a5273e434afdb2a2c6e7027a1482d5bc2
@@ -170,6 +170,12 @@ labels:
   returned: success, except in check mode where the boot image would change
   type: dict
   sample: {"org.opencontainers.image.version": "1.33"}
+source_transfer:
+  description: How the image has reached the builder pod. V(image_volume) where the cluster has mounted it, V(pull) where the pod has pulled it,
+    V(push) where this host has.
+  returned: with a builder pod, where the boot image has changed
+  type: str
+  sample: image_volume
 error:
   description: The fault in parts for programs.
   returned: failure
@@ -198,7 +204,7 @@ from ansible_collections.ocne.images.plugins.module_utils import artifact as art
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
-from ansible_collections.ocne.images.plugins.module_utils.registry import REGISTRY_SPEC, registry_options
+from ansible_collections.ocne.images.plugins.module_utils.registry import REGISTRY_SPEC, access, registry_options
 from ansible_collections.ocne.images.plugins.module_utils.work import reference
 
 _KIND = "ocne_boot_image"
@@ -273,15 +279,16 @@ def body(m):
         if facts["digest"]:
             told["image_digest"] = facts["digest"]
         return dict(record.values, **dict(told, changed=m.attributes(dest, False)))
-    job = dict(options, source=image.text, registry=registry_options(m.params), retries=m.params["retries"],
+    registry = registry_options(m.params)
+    job = dict(options, source=image.text, registry=registry, retries=m.params["retries"],
                known=_known(record) if record else [])
     with _workplace(m, dest) as staging:
         result = seen(m, job, record, staging) or m.build("boot_image", job, staging)
-        facts["digest"] = result.values["image_digest"]
+        facts["digest"], way = result.values["image_digest"], result.values.pop("source_transfer", None)
         if not result.values.pop("changed"):
-            if record.source != facts and not m.check:
-                # the same content by another name, in another index, or from a new file
-                record.source = facts
+            if (record.source, record.access) != (facts, access(registry)) and not m.check:
+                # the same content by another name, in another index, from a new file, or reached in another way
+                record.source, record.access = facts, access(registry)
                 record.values["image_digest"] = facts["digest"]
                 m.write_record(dest, record)
             told["image_digest"] = facts["digest"]
@@ -294,8 +301,10 @@ def body(m):
             made = result.artifacts[0]
             values.update(size=made.size, virtual_size=made.virtual_size, sha256=made.sha256)
             after = artifacts.Record(_KIND, facts, options, made.sha256, made.format, made.virtual_size,
-                                     {name: value for name, value in values.items() if name != "changed"})
+                                     {name: value for name, value in values.items() if name != "changed"}, access=access(registry))
             m.publish(made, dest, after)
+            if way:
+                told["source_transfer"] = way
     if m.wants_diff:
         values["diff"] = m.diff(before, after, dest)
     return dict(values, **told)

@@ -28,6 +28,7 @@ BUILDER_SPEC = {
         "options": dict({
             "type": {"type": "str", "choices": ["local", "pod"], "default": "local"},
             "create": {"type": "bool", "default": False},
+            "source_transfer": {"type": "str", "choices": ["auto", "image_volume", "pull", "push"], "default": "auto"},
         }, **PLACE_SPEC, **WISH_SPEC),
     },
 }

@@ -60,17 +60,23 @@ def try_out(cluster, made):
             raise
 
 
-def wanted_job(cluster, name, wish):
-    return pod_spec.job(name, cluster.namespace, wish, package.START, owner())
+def wanted_job(cluster, name, wish, source=None):
+    return pod_spec.job(name, cluster.namespace, wish, package.START, owner(), source)
 
 
-def create(cluster, name, wish):
-    """Make the Job and its Secret; returns the token. The Secret is the Job's from the start, so that it never outlives it. Raises ImageError."""
-    wanted = wanted_job(cluster, name, wish)
+def create(cluster, name, wish, source=None):
+    """Make the Job and its Secrets; returns the token. They are the Job's from the start, so that they never outlive it.
+
+    source: a boot media image to mount, sources.Source. Raises ImageError.
+    """
+    wanted = wanted_job(cluster, name, wish, source)
     try_out(cluster, wanted)
     made = cluster.create("jobs", wanted, f"making the builder {name}")
     token = secrets.token_urlsafe(32)
     try:
+        # images are pulled once the other secret is there, too
+        if source and source.login:
+            cluster.create("secrets", pod_spec.pull_secret(made, source.login), f"making the pull secret of the builder {name}")
         cluster.create("secrets", pod_spec.secret(made, wish, token, package.program()[0]), f"making the secret of the builder {name}")
     except BaseException:
         cluster.delete("jobs", name)
@@ -202,9 +208,9 @@ def _stuck(cluster, pod):
             # the back-off tells the image only; the event before it tells the cause
             causes = [event["message"] for event in _events(cluster, pod, ("Failed",)) if "Failed to pull" in event.get("message", "")]
             raise ImageError(f"the image of the pod cannot be pulled: {(causes or [words])[-1]}", _where(cluster, pod),
-                             "check image, and its pull secret (pod_overrides: imagePullSecrets)")
+                             "check image, and its pull secret (pod_overrides: imagePullSecrets)", waiting=reason)
         if reason not in _PASSING:
-            raise ImageError(f"the pod cannot start: {reason}: {waiting.get('message', '')}".rstrip(": "), _where(cluster, pod))
+            raise ImageError(f"the pod cannot start: {reason}: {waiting.get('message', '')}".rstrip(": "), _where(cluster, pod), waiting=reason)
 
 
 def _no_node(pod):

@@ -25,6 +25,8 @@ CONTAINER = "builder"
 WORKSPACE = "/workspace"
 _SECRETS = "/run/ocne"
 TOKEN, PROGRAM = f"{_SECRETS}/token", f"{_SECRETS}/program.zip"
+#: where a boot media image is mounted, and the volume's name
+SOURCE, _SOURCE_VOLUME = "/run/source", "source"
 _USER = 1000                     # of a restricted pod; any number does
 #: seconds after its end that a Job and its pod can still be looked at
 TIME_TO_LIVE = 60
@@ -34,26 +36,43 @@ DEFAULT_IMAGE = "container-registry.oracle.com/os/oraclelinux:9"
 #: the pod's first process: installs what is missing where it may, and becomes the agent
 _BOOT = r"""
 set -u
+for pair in http_proxy:HTTP_PROXY https_proxy:HTTPS_PROXY no_proxy:NO_PROXY; do
+    lower=${pair%:*} upper=${pair#*:}   # most programs read one spelling only
+    eval "value=\${$lower:-\${$upper:-}}"
+    [ -z "$value" ] || export "$lower=$value" "$upper=$value"
+done
 lacks() {
     for tool in qemu-img skopeo zstd; do command -v $tool >/dev/null 2>&1 || echo $tool; done
     command -v python3 >/dev/null 2>&1 && python3 -I -c 'import guestfs' 2>/dev/null || echo libguestfs
 }
-missing=$(lacks)
+missing=$(lacks) why="the pod may not install them (security: restricted, or an ordinary user)" log=/tmp/install.log
 if [ "$missing" ] && [ "$(id -u)" = 0 ] && [ -w /etc ]; then
     echo "installing:" $missing
-    if command -v dnf >/dev/null; then tool=dnf; elif command -v microdnf >/dev/null; then tool=microdnf; else tool=; fi
-    if [ "$tool" ]; then
-        $tool -y install python3-libguestfs libguestfs libguestfs-xfs qemu-img skopeo zstd >/tmp/install.log 2>&1
-    elif command -v apt-get >/dev/null; then
-        { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy --no-install-recommends install \
-            python3-guestfs libguestfs-xfs qemu-utils skopeo zstd ca-certificates; } >/tmp/install.log 2>&1
-    fi
+    why="they could not be installed (the last words of the package manager are below)"
+    # no initramfs for the kernel: only the appliance boots it, with one of its own
+    mkdir -p /etc/kernel/install.d /etc/kernel/postinst.d /etc/initramfs-tools
+    for tool in dnf microdnf apt-get none; do command -v $tool >/dev/null && break; done
+    case $tool in
+    dnf | microdnf)
+        ln -sf /dev/null /etc/kernel/install.d/50-dracut.install
+        $tool -y --setopt=install_weak_deps=0 --setopt=tsflags=nodocs install \
+            python3 python3-libguestfs libguestfs libguestfs-xfs e2fsprogs qemu-img skopeo zstd ostree ca-certificates kernel-core >$log 2>&1 ;;
+    apt-get)
+        printf '#!/bin/sh\n' >/etc/kernel/postinst.d/initramfs-tools && chmod 755 /etc/kernel/postinst.d/initramfs-tools
+        echo update_initramfs=no >/etc/initramfs-tools/update-initramfs.conf
+        { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy -o Dpkg::Options::=--force-confold --no-install-recommends install \
+            python3 python3-guestfs guestfish libguestfs-xfs e2fsprogs qemu-utils skopeo zstd ostree ca-certificates \
+            "linux-image-cloud-$(dpkg --print-architecture)"; } >$log 2>&1 ;;
+    none) echo "there is no dnf, microdnf or apt-get" >$log ;;
+    esac
     missing=$(lacks)
-    [ -z "$missing" ] || tail -n 20 /tmp/install.log
 fi
 if [ "$missing" ]; then
-    echo "the image of the builder pod lacks" $missing "and they could not be installed" >/dev/termination-log
-    echo "lacks" $missing
+    message="the image of the builder pod lacks $(echo $missing), and $why; use a ready image: the playbook ocne.images.build_builder_image builds it"
+    [ ! -e $log ] || message="$message
+$(tail -n 5 $log | cut -c1-300)"
+    echo "$message" >/dev/termination-log
+    echo "$message"
     exit 64
 fi
 mkdir -p "$HOME" "$TMPDIR"
@@ -100,8 +119,14 @@ def workspace_limit(made):
 # --- the objects ---------------------------------------------------------------------------------------
 
 
-def template(name, wish, start, secret_name):
-    """The pod template, with the user's overrides. start: what Python runs, package.START. Raises ImageError."""
+def mounted_image(made):
+    """The reference of the image that a pod has mounted, or None."""
+    volume = next((item for item in made["spec"].get("volumes") or [] if item["name"] == _SOURCE_VOLUME), {})
+    return (volume.get("image") or {}).get("reference")
+
+
+def template(name, wish, start, secret_name, source=None):
+    """The pod template, with the user's overrides. start: what Python runs, package.START; source: a sources.Source to mount. Raises ImageError."""
     arguments = [PROGRAM, "--workspace", WORKSPACE, "--token-file", TOKEN, "--port", str(PORT),
                  "--idle-timeout", str(wish.idle_timeout)]
     environment = [{"name": "HOME", "value": f"{WORKSPACE}/home"}, {"name": "TMPDIR", "value": f"{WORKSPACE}/tmp"},
@@ -132,6 +157,8 @@ def template(name, wish, start, secret_name):
         container["resources"]["limits"] = {wish.kvm: "1"}
     if wish.architecture:
         spec["nodeSelector"] = {"kubernetes.io/arch": wish.architecture}
+    if source:
+        _mount(spec, source, secret_name)
     made = merged({"metadata": {"labels": dict(MANAGED_BY, **{LABEL: name})}, "spec": spec}, wish.pod_overrides)
     refuse_privilege(made.get("spec") or {})
     # what finds the pod again is not the user's to change
@@ -139,8 +166,20 @@ def template(name, wish, start, secret_name):
     return made
 
 
-def job(name, namespace, wish, start, owner):
-    """The Job of a builder pod. owner: who made it, for people. Raises ImageError."""
+def _mount(spec, source, secret_name):
+    """Let the cluster mount a boot media image (an image volume), read-only."""
+    spec["volumes"].append({"name": _SOURCE_VOLUME, "image": {"reference": source.reference, "pullPolicy": "IfNotPresent"}})
+    spec["containers"][0]["volumeMounts"].append({"name": _SOURCE_VOLUME, "mountPath": SOURCE, "readOnly": True})
+    if source.login:
+        spec["imagePullSecrets"] = [{"name": _pull_secret(secret_name)}]
+    if "nodeSelector" not in spec:
+        # on a node of another architecture it is not used
+        wanted = {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": [source.architecture]}]}
+        spec["affinity"] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": wanted}]}}
+
+
+def job(name, namespace, wish, start, owner, source=None):
+    """The Job of a builder pod. owner: who made it, for people; source: a sources.Source to mount. Raises ImageError."""
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?", name):
         raise ImageError(f"{name!r} is not a name for a builder", "name", "use at most 52 lower-case letters, digits and hyphens, the first and last no hyphen")
     # the Secret of an earlier builder of that name may still be on its way out
@@ -150,7 +189,7 @@ def job(name, namespace, wish, start, owner):
         "metadata": {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY, **{LABEL: name}),
                      "annotations": {SPEC_ANNOTATION: wish.digest(), OWNER_ANNOTATION: owner}},
         "spec": {"backoffLimit": 0, "completions": 1, "parallelism": 1, "activeDeadlineSeconds": wish.deadline,
-                 "ttlSecondsAfterFinished": TIME_TO_LIVE, "template": template(name, wish, start, secret_name)},
+                 "ttlSecondsAfterFinished": TIME_TO_LIVE, "template": template(name, wish, start, secret_name, source)},
     }
 
 
@@ -166,10 +205,26 @@ def secret(made, wish, token, program):
     """The Secret that goes with the Job `made` (as the API server has answered it)."""
     values = {"token": token.encode(), "program.zip": program}
     values.update({_environment_key(key): str(value).encode() for key, value in wish.environment.items()})
+    return _secret(made, _secret_name(made), "Opaque", values)
+
+
+def pull_secret(made, login):
+    """The Secret by which the cluster pulls the image to be mounted. login: the content of an auth file."""
+    return _secret(made, _pull_secret(_secret_name(made)), "kubernetes.io/dockerconfigjson", {".dockerconfigjson": json.dumps(login).encode()})
+
+
+def _secret_name(made):
+    return next(item["secret"]["secretName"] for item in made["spec"]["template"]["spec"]["volumes"] if item["name"] == "ocne")
+
+
+def _pull_secret(secret_name):
+    return f"{secret_name}-pull"
+
+
+def _secret(made, name, kind, values):
     metadata = made["metadata"]
-    name = next(item["secret"]["secretName"] for item in made["spec"]["template"]["spec"]["volumes"] if item["name"] == "ocne")
     return {
-        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "apiVersion": "v1", "kind": "Secret", "type": kind,
         "metadata": {"name": name, "namespace": metadata["namespace"], "labels": metadata["labels"],
                      "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}]},
         "data": {key: base64.b64encode(value).decode() for key, value in values.items()},

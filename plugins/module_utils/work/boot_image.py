@@ -7,11 +7,12 @@ import dataclasses
 import os
 
 from ..errors import ImageError
-from . import containers, reference
+from . import containers, mounted, reference
 from .formats import guard
 from .job import Artifact, Input, Result, load_options
-from .layers import Extraction
-from .skopeo import Registry, Skopeo
+from .layers import Extraction, inside
+from .policy import accepts_everything
+from .skopeo import FILES, Registry, Skopeo
 
 READS_ONLY = False   # whether it makes nothing, in any mode
 
@@ -25,6 +26,8 @@ class Options:
     registry: dict             # skopeo.Registry's fields
     retries: int
     known: list = dataclasses.field(default_factory=list)   # digests (of index and manifest) of the image whose disk is there already
+    describe: bool = False     # in check mode: tell all that is known of the image without its layers
+    mounted: dict = None       # where the cluster has mounted the image: {"path": folder, "values": as `describe` told them}
 
 
 def needs_guestfs(_options):
@@ -35,7 +38,7 @@ def needs_guestfs(_options):
 def inputs(options):
     """The files of the module host that the options name: a list of job.Input."""
     image, registry = reference.parse(options["source"]), options["registry"]
-    found = [Input(registry, key) for key in ("auth_file", "ca_cert", "client_cert", "client_key", "policy") if registry.get(key)]
+    found = [Input(registry, key) for key in FILES if registry.get(key)]
     if image.archive:
         options["source"] = image.text   # with an absolute path
         before = f"{image.transport}:"
@@ -54,22 +57,44 @@ def base_of(_options, _name):
 def run(job, progress):
     """One artifact, or none where the image, or its part for the architecture, is `known` (values["changed"] tells). Raises ImageError."""
     options = load_options(Options, job.options)
-    image = reference.parse(options.source)
+    image, path = reference.parse(options.source), os.path.join(job.staging, "disk")
+    if options.mounted:
+        values = dict(options.mounted["values"], changed=True)
+        sha256, size = mounted.take(options.mounted["path"], inside(options.path), path, image.text, progress)
+        return _finished(options, image, path, sha256, size, values)
     with Skopeo(image, load_options(Registry, options.registry), job.staging, options.architecture, options.retries, progress) as skopeo:
         resolved = containers.resolve(skopeo)
         values = {"image_digest": resolved.digest, "changed": not {resolved.digest, *(resolved.platforms or [])} & set(options.known)}
+        if options.describe:
+            values.update(_described(skopeo, resolved))
         if job.check or not values["changed"]:
             return Result([], values)
-        path = os.path.join(job.staging, "disk")
         extraction, more = skopeo.persist(lambda: _pull(skopeo, resolved, options, path, progress))
         values.update(more)
+    return _finished(options, image, path, extraction.sha256, extraction.size, values)
+
+
+def _finished(options, image, path, sha256, size, values):
     facts = guard(path, options.format, where=f"{image.text}, {options.path}")
-    return Result([Artifact("disk", path, options.format, extraction.size, extraction.sha256, facts.virtual_size)], values)
+    return Result([Artifact("disk", path, options.format, size, sha256, facts.virtual_size)], values)
+
+
+def _described(skopeo, resolved):
+    """What is told of an image, from its manifest and configuration. Raises ImageError where the signature policy has a word in it."""
+    if not accepts_everything(skopeo.reference, skopeo.registry.policy):
+        raise ImageError("the signature policy (policy.json) must see the image as it is pulled", skopeo.reference.text, "let source_transfer be pull")
+    with containers.opened(skopeo, resolved) as (_image, digest, manifest, config):
+        layers = manifest.get("layers") or []
+        # which of several layers has the disk is only known to those who read them
+        return {"manifest_digest": digest, "layer_digest": layers[0]["digest"] if len(layers) == 1 else None, "labels": _labels(config)}
+
+
+def _labels(config):
+    return (config.get("config") or {}).get("Labels") or {}
 
 
 def _pull(skopeo, resolved, options, path, progress):
     with containers.opened(skopeo, resolved) as (image, digest, manifest, config):
         extraction = Extraction(image, manifest, config, options.path, path, skopeo.reference.text, progress)
         extraction.extract()
-    labels = (config.get("config") or {}).get("Labels") or {}
-    return extraction, {"manifest_digest": digest, "layer_digest": extraction.layer_digest, "labels": labels}
+    return extraction, {"manifest_digest": digest, "layer_digest": extraction.layer_digest, "labels": _labels(config)}

@@ -7,14 +7,12 @@ Layers are read from the top down, so the first one that has the file, or hides 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import posixpath
-import threading
 
-from ..errors import ImageError, from_os_error
+from ..errors import ImageError
 from ..progress import human_bytes
+from .output import Output
 from .pipeline import ahead, decompressed, hashed
 from .tar_stream import TarStream, is_sparse
 
@@ -22,7 +20,6 @@ from .tar_stream import TarStream, is_sparse
 MAX_FILE = 1 << 40
 #: bytes that a layer may have beside the file: more is a decompression bomb
 MAX_OTHERS = 64 << 30
-_SYNC_EVERY = 64 << 20     # bytes after which what was written is brought to the disk, while work goes on
 _OPAQUE = ".wh..wh..opq"
 _WHITEOUT = ".wh."
 _TODO_BROKEN = "pull the image again; if it stays, the image is broken and must be pushed again"
@@ -35,6 +32,14 @@ def normalised(name):
     return None if ".." in parts else "/".join(parts)
 
 
+def inside(path):
+    """The normalised name of the file that a user wants. Raises ImageError."""
+    name = normalised(path)
+    if not name:
+        raise ImageError("the path inside the image is not one of a file", path, "name a file from the image's root, such as disk/boot.qcow2")
+    return name
+
+
 def _hiding(wanted):
     """Names of the members that hide `wanted` in the layers below theirs."""
     parts, names = wanted.split("/"), {_OPAQUE}
@@ -44,55 +49,6 @@ def _hiding(wanted):
     return names
 
 
-class _Output:
-    """The file being written: hashed, synced while it grows."""
-
-    def __init__(self, path, size, where):
-        self.path, self._where = path, where
-        self._sums, self.size = hashlib.sha256(), 0
-        self._synced, self._syncing = 0, None
-        # what an earlier try left is gone before space is counted
-        self._file = open(path, "wb", buffering=0)   # pylint: disable=consider-using-with
-        status = os.fstatvfs(self._file.fileno())
-        free = status.f_bavail * status.f_frsize
-        if free < size:
-            self._file.close()
-            raise ImageError(f"the disk in the image needs {human_bytes(size)} and {human_bytes(free)} are free", os.path.dirname(path),
-                             "free some space there, or choose a destination on a larger file system", needed_bytes=size, free_bytes=free)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        if self._syncing:
-            self._syncing.join()
-        self._file.close()
-
-    def write(self, pieces):
-        try:
-            for piece in pieces:
-                self._sums.update(piece)
-                view = memoryview(piece)
-                while view:
-                    view = view[self._file.write(view):]
-                self.size += len(piece)
-                if self.size - self._synced >= _SYNC_EVERY and not (self._syncing and self._syncing.is_alive()):
-                    self._synced = self.size
-                    self._syncing = threading.Thread(target=self._sync, daemon=True, name="sync")
-                    self._syncing.start()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise from_os_error(error, "writing the disk out of the image", os.path.dirname(self.path)) from error
-
-    def _sync(self):
-        with contextlib.suppress(OSError):   # the last one, in the main thread, tells
-            os.fdatasync(self._file.fileno())
-
-    @property
-    def sha256(self):
-        return self._sums.hexdigest()
-
-
 class Extraction:
     """extract() once; then digest (of the layer), sha256 and size of the file."""
 
@@ -100,10 +56,8 @@ class Extraction:
         self._image, self._path, self._where, self._progress = image, path, where, progress
         self._layers = manifest.get("layers") or []
         self._diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
-        self._wanted = normalised(wanted)
+        self._wanted = inside(wanted)
         self.layer_digest = self.sha256 = self.size = None
-        if not self._wanted:
-            raise ImageError("the path inside the image is not one of a file", wanted, "name a file from the image's root, such as disk/boot.qcow2")
 
     def extract(self):
         """Write the file. Raises ImageError where it is not there, is no plain file, or a layer is not what its digests say."""
@@ -165,7 +119,7 @@ class Extraction:
             name = normalised(info.name)
             if name == wanted:
                 self._plain_file(info)
-                with _Output(self._path, info.size, self._where) as output:
+                with Output(self._path, info.size, self._where) as output:
                     output.write(data)
                 found, self.sha256, self.size = True, output.sha256, output.size
                 continue

@@ -6,8 +6,6 @@ registries.conf, certs.d, the usual auth files and the proxy variables are skope
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,12 +14,14 @@ import subprocess
 import time
 
 from ..errors import ImageError, Interrupted
-from . import process
+from . import logins, process
 from .skopeo_errors import explain
 
 #: seconds without an answer after which a registry counts as not answering
 PATIENCE = 120
 _LONGEST_PAUSE = 30   # seconds between two tries
+#: what in a Registry is a file
+FILES = ("auth_file", "ca_cert", "client_cert", "client_key", "policy")
 
 
 @dataclasses.dataclass
@@ -38,6 +38,14 @@ class Registry:
     policy: str = None
 
 
+def check_files(registry):
+    """ImageError where a file that a Registry names cannot be read."""
+    for option in FILES:
+        path = getattr(registry, option)
+        if path and not os.access(path, os.R_OK):
+            raise ImageError(f"registry.{option} cannot be read", path, "check the path (it is on the host where the image work runs)")
+
+
 class Skopeo:
     """skopeo with the means to reach one image. Use it as a context: credentials live in memory only, until it is left."""
 
@@ -50,11 +58,8 @@ class Skopeo:
     def __enter__(self):
         os.mkdir(self.folder, 0o700)
         os.mkdir(os.path.join(self.folder, "tmp"))
-        for option in ("auth_file", "ca_cert", "client_cert", "client_key", "policy"):
-            path = getattr(self.registry, option)
-            if path and not os.access(path, os.R_OK):
-                raise ImageError(f"registry.{option} cannot be read", path, "check the path (it is on the host where the image work runs)")
-        if self.reference.transport == "docker" and (self.registry.username is not None or _out_of_reach(self.registry.auth_file)):
+        check_files(self.registry)
+        if self.reference.transport == "docker" and (self.registry.username is not None or logins.out_of_reach(self.registry.auth_file)):
             self._auth = self._auth_file()
         if self.registry.ca_cert or self.registry.client_cert:
             self._certificates()
@@ -66,22 +71,9 @@ class Skopeo:
 
     def _auth_file(self):
         """A file in memory with the user's own auth files and, over them, the credentials of this image if there are any."""
-        merged = {"auths": {}, "credHelpers": {}}
-        for path in _usual_auth_files(self.registry.auth_file):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                with open(path, encoding="utf-8") as file:
-                    data = json.load(file)
-                for part in merged:
-                    merged[part].update(data.get(part) or {})
-        if self.registry.username is not None:
-            secret = base64.b64encode(f"{self.registry.username}:{self.registry.password or ''}".encode()).decode()
-            merged["credHelpers"].pop(self.reference.host, None)
-            # the longest key counts first; skopeos before 1.4 know hosts only
-            for key in (self.reference.host, self.reference.name):
-                merged["auths"][key] = {"auth": secret}
         fd = os.memfd_create("auth.json", os.MFD_CLOEXEC)
         with open(fd, "w", encoding="utf-8", closefd=False) as file:
-            json.dump(merged, file)
+            json.dump(logins.known(self.registry, self.reference), file)
         return fd
 
     def _certificates(self):
@@ -145,29 +137,3 @@ class Skopeo:
                 pause = min(_LONGEST_PAUSE, 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
                 self.progress.phase(f"waiting {pause:.0f} s before try {tries + 1} ({error.what})")
                 time.sleep(pause)
-
-
-def _out_of_reach(given):
-    """Whether skopeo would stumble over an auth file in a folder of somebody else's.
-
-    /run/containers belongs to root where root has used podman, and old skopeos fail for users without XDG_RUNTIME_DIR then.
-    """
-    for path in _usual_auth_files(given):
-        try:
-            os.stat(path)
-        except PermissionError:
-            return True
-        except OSError:
-            pass
-    return False
-
-
-def _usual_auth_files(given):
-    """Where credentials are looked for (containers-auth.json(5)), the least important first."""
-    home = os.path.expanduser("~")
-    if given or os.environ.get("REGISTRY_AUTH_FILE"):
-        return [given or os.environ["REGISTRY_AUTH_FILE"]]
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.geteuid()}"
-    return [os.path.join(os.environ.get("DOCKER_CONFIG") or os.path.join(home, ".docker"), "config.json"),
-            os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config"), "containers/auth.json"),
-            os.path.join(runtime, "containers/auth.json")]

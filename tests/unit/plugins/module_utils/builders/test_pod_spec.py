@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders import pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.pod_spec import Wish
+from ansible_collections.ocne.images.plugins.module_utils.builders.sources import Source
 from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
 
 
@@ -122,3 +123,33 @@ def test_names(name):
 def test_names_of_variables():
     with pytest.raises(ImageError, match="environment variable"):
         job(environment={"a b": "c"})
+
+
+def mounting(login=None, **wish):
+    source = Source("registry.example.com/ock@sha256:1", "arm64", login, {}, {})
+    return pod_spec.job("b1", "ns", Wish(**wish), "start", "me@here", source)
+
+
+def test_an_image_is_mounted_read_only():
+    made = mounting(login={"auths": {}})["spec"]["template"]
+    assert pod_spec.mounted_image(made) == "registry.example.com/ock@sha256:1"
+    assert {"name": "source", "mountPath": pod_spec.SOURCE, "readOnly": True} in made["spec"]["containers"][0]["volumeMounts"]
+    assert "arm64" in str(made["spec"]["affinity"])
+    assert pod_spec.mounted_image(job()["spec"]["template"]) is None
+
+
+def test_the_pull_secret_is_the_job_s():
+    made = dict(mounting(login={"auths": {}}))
+    made["metadata"]["uid"] = "u"
+    secret = pod_spec.pull_secret(made, {"auths": {"registry.example.com": {"auth": "x"}}})
+    assert secret["type"] == "kubernetes.io/dockerconfigjson" and secret["metadata"]["ownerReferences"][0]["uid"] == "u"
+    assert made["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": secret["metadata"]["name"]}]
+
+
+def test_the_user_s_pull_secrets_stay():
+    made = mounting(login={"auths": {}}, pod_overrides={"spec": {"imagePullSecrets": [{"name": "mine"}]}})["spec"]["template"]["spec"]
+    assert len(made["imagePullSecrets"]) == 2 and {"name": "mine"} in made["imagePullSecrets"]
+
+
+def test_a_wish_for_an_architecture_binds():
+    assert "affinity" not in mounting(architecture="amd64")["spec"]["template"]["spec"]

@@ -82,6 +82,22 @@ def test_check_mode_pulls_nothing(work, tmp_path):
     assert not result.artifacts and result.values == {"image_digest": image.digest, "changed": True}
 
 
+def test_what_is_told_without_its_layers(work, tmp_path):
+    image = one(tmp_path, labels={"a": "b"})
+    for layer in image.manifest["layers"]:
+        os.unlink(os.path.join(image.folder, layer["digest"].partition(":")[2]))
+    told = work(f"dir:{image.folder}", check=True, describe=True).values
+    # one of two layers has the disk
+    assert told == {"image_digest": image.digest, "manifest_digest": image.digest, "changed": True, "layer_digest": None, "labels": {"a": "b"}}
+
+
+def test_nothing_is_told_where_a_policy_must_see_it(work, tmp_path):
+    policy = tmp_path / "strict.json"
+    policy.write_text(json.dumps({"default": [{"type": "reject"}]}))
+    with pytest.raises(ImageError, match="policy"):
+        work(f"dir:{one(tmp_path).folder}", policy=policy, check=True, describe=True)
+
+
 def layout(tmp_path, architectures):
     """An OCI layout with an index over one image per architecture, from `dir:` images."""
     path = tmp_path / "layout"

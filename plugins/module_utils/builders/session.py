@@ -1,0 +1,130 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The pod that a task works in: found or made, spoken to, removed if it is the task's own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+from ..errors import ImageError, Interrupted
+from . import kube, kube_channel, options, pod_life, pod_spec, sources
+from .channel import PATIENCE, patiently
+
+_PATIENCE_AT_END = 20   # seconds that the removal of a pod is tried
+
+
+class Session:
+    """One pod, reached when it is first needed.
+
+    params: the option `builder`. Once open: pod (its name), channel, status (the agent's), limit (bytes of its workspace),
+    own (whether the pod is this task's), mounted (the reference of the image that it has mounted, or None).
+    """
+
+    def __init__(self, params, progress):
+        self.params, self._progress = params, progress
+        self.cluster = self.pod = self.channel = self.status = self.limit = self.mounted = self._own = None
+
+    @property
+    def own(self):
+        return self._own is not None
+
+    @property
+    def where(self):
+        """The pod, for messages."""
+        return f"pod {self.pod}, namespace {self.cluster.namespace}"
+
+    def open(self, make=True, find=None):
+        """Reach the pod. make: False where one that does not exist yet is not to be made; then returns False. Raises ImageError.
+
+        find(): the sources.Source that a pod to be made should mount, or None; not called where there is a pod.
+        """
+        if self.channel:
+            return True
+        self.cluster = self.cluster or kube.Cluster(self.params, self.params.get("namespace"))
+        name = self.params.get("name")
+        job = self.cluster.get("jobs", name) if name else None
+        if job and pod_life.active(job):
+            self._reach(name, None)
+        elif name and not self.params["create"]:
+            raise self._missing("there is no such builder" if job is None else "the builder has ended")
+        elif not make:
+            return False
+        else:
+            if job:
+                pod_life.remove(self.cluster, name)
+            self._make(name, find() if find else None)
+        made = self.cluster.get("pods", self.pod)
+        self.limit, self.mounted = pod_spec.workspace_limit(made), pod_spec.mounted_image(made)
+        self.cluster.patience = PATIENCE
+        return True
+
+    def _make(self, given, source):
+        """Make the pod; without the image to be mounted where that does not work, unless it was asked for."""
+        wish, name = options.wish(self.params), given or pod_life.new_name()
+        if not given:
+            self._own = name
+        made = False
+        try:
+            token = pod_life.create(self.cluster, name, wish, source)
+            made = True
+            self._reach(name, token)
+        except ImageError as error:
+            if made and given:
+                # nothing waits for its deadline that nobody can use
+                with contextlib.suppress(ImageError):
+                    pod_life.remove(self.cluster, name, 0)
+            if isinstance(error, Interrupted) or not source or self.params["source_transfer"] == "image_volume" or not sources.not_mountable(error, source):
+                raise
+            self._progress.phase("make the builder pod again, as it cannot mount the image")
+            pod_life.remove(self.cluster, name)
+            self._make(given, None)
+
+    def _reach(self, name, token):
+        self.pod, self.channel, self.status = kube_channel.ready(self.cluster, name, token, self.params["wait_timeout"], self._progress)
+
+    def _missing(self, what):
+        return ImageError(what, f"builder {self.params['name']}, namespace {self.cluster.namespace}",
+                          "make it with ocne_builder (state: present), or set builder.create")
+
+    def rehearse(self):
+        """In check mode: ask the API server whether it would admit the pod that the task would make. Raises ImageError."""
+        self.cluster = self.cluster or kube.Cluster(self.params, self.params.get("namespace"))
+        name = self.params.get("name")
+        if name and self.cluster.get("jobs", name):
+            return
+        if name and not self.params["create"]:
+            raise self._missing("there is no such builder")
+        pod_life.try_out(self.cluster, pod_life.wanted_job(self.cluster, name or pod_life.new_name(), options.wish(self.params)))
+
+    def close(self):
+        """Remove the pod if it is this task's own."""
+        if self.channel:
+            self.channel.close_all()
+        if self._own:
+            name, self._own = self._own, None
+            # what was built is good, whatever becomes of the pod: else idle_timeout ends it
+            self.cluster.patience = _PATIENCE_AT_END
+            with contextlib.suppress(ImageError):
+                pod_life.remove(self.cluster, name, 0)
+
+    # --- requests ------------------------------------------------------------------------------------
+
+    def ask(self, method, path, body=None, headers=None):
+        """One request to the agent, again after a lost connection. Raises ImageError."""
+        return patiently(lambda: self.channel.request(method, path, body, headers, timeout=60), on_wait=self._waiting)
+
+    def ask_json(self, method, path, data=None):
+        # the agent knows the same request again by its bytes
+        body = None if data is None else json.dumps(data).encode()
+        return self.ask(method, path, body, {"Content-Type": "application/json"}).json()
+
+    def has(self, name, digest):
+        """Whether a file of this digest is in the workspace under this name."""
+        return self.ask_json("GET", f"/v1/files/{name}/received?digest={digest}&needed=0")["done"]
+
+    def files(self):
+        """{name: bytes on the disk} of the workspace."""
+        return self.ask_json("GET", "/v1/status")["files"]
+
+    def _waiting(self, _error, _seconds):
+        self._progress.phase("wait for the connection to the builder")
