@@ -7,7 +7,6 @@ import contextlib
 import json
 import secrets
 import subprocess
-import sys
 
 from bench import ROOT
 from measure import Fault
@@ -46,9 +45,6 @@ class Cluster:
         if "input" not in options:
             options["stdin"] = subprocess.DEVNULL
         return subprocess.run([f"{LAB}/ctl", "-n", self.name, *arguments], check=True, stderr=subprocess.DEVNULL, **options)
-
-    def through(self, way, *arguments):
-        run([f"{LAB}/enter", sys.executable, f"{ROOT}/benchmarks/through.py", self.kubeconfig, self.name, "bench", way, *arguments])
 
     def pod(self):
         return json.loads(self.ctl("get", "pods", "-l", "ocne.images/builder=bench", "-o", "json", stdout=subprocess.PIPE).stdout)[

@@ -19,60 +19,12 @@ from bench import ROOT
 from measure import Fault, Row, pairs, say, seconds, spread
 from ours import artifact_sync
 from plays import play
+from podlab import LAB, job, opened
 from tools import run
 
-_LAB = f"{ROOT}/tests/lab/cluster"
-_IMAGE = "10.244.0.1:5000/ocne/builder:latest"
 _SIZE = 512 << 20     # bytes
 _BLOCK = 64 << 10
 _EDITS = 200          # scattered blocks that differ, as an image's after a customization
-
-
-class Cluster:
-    """The lab's cluster, a namespace on it and a builder there."""
-
-    def __init__(self, bench):
-        self.bench, self.name = bench, f"bench-{secrets.token_hex(3)}"
-        self.known = json.loads(run([f"{_LAB}/up"]))
-        run([f"{_LAB}/builder-image"])
-        self.images = {tag: image["plain"] for tag, image in json.loads(run([f"{_LAB}/push"])).items()}
-        self.kubeconfig = json.loads(run([f"{_LAB}/namespace", self.name]))["kubeconfig"]
-
-    def close(self):
-        run([f"{_LAB}/ctl", "delete", "namespace", self.name, "--wait=false"])
-        if self.known["started"]:
-            run([f"{_LAB}/down"])
-
-    def options(self, **more):
-        return dict({"namespace": self.name, "kubeconfig": self.kubeconfig, "image": _IMAGE}, **more)
-
-    def builder(self, **more):
-        return self.options(type="pod", **more)
-
-    def play(self, tasks, extra=None):
-        play(self.bench, tasks, extra, within=[f"{_LAB}/enter"])
-
-    def ctl(self, *arguments, **options):
-        return subprocess.run([f"{_LAB}/ctl", "-n", self.name, *arguments], check=True, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-
-    def through(self, way, *arguments):
-        run([f"{_LAB}/enter", sys.executable, f"{ROOT}/benchmarks/through.py", self.kubeconfig, self.name, "bench", way, *arguments])
-
-    def pod(self):
-        return json.loads(self.ctl("get", "pods", "-l", "ocne.images/builder=bench", "-o", "json", stdout=subprocess.PIPE).stdout)[
-            "items"][0]["metadata"]["name"]
-
-
-@contextlib.contextmanager
-def _cluster(bench):
-    try:
-        cluster = Cluster(bench)
-    except Fault as error:
-        raise Fault(f"this machine has no cluster: {error}") from error
-    try:
-        yield cluster
-    finally:
-        cluster.close()
 
 
 def _sha256(path):
@@ -96,6 +48,32 @@ def _half(path):
             file.write(text.replace(b"%08d", b"%08d" % number)[:_BLOCK])
 
 
+class _Module:
+    """The process of a module, which does transfers. It runs already: a task has it and its connection for other things, too."""
+
+    def __init__(self, cluster, way):
+        self._process = subprocess.Popen([f"{LAB}/enter", sys.executable, f"{ROOT}/benchmarks/through.py", cluster.kubeconfig, cluster.name, "bench", way],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer("ready")
+
+    def _answer(self, word):
+        if self._process.stdout.readline().strip() != word:
+            raise Fault("a transfer failed")
+
+    def __call__(self, *words):
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+        self._answer("done")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
 class _There:
     """A file to the pod and back, ours and kubectl's."""
 
@@ -103,16 +81,13 @@ class _There:
         self.cluster, self.path, self.digest, self.pod = cluster, path, _sha256(path), cluster.pod()
 
     def forget(self, *_folder):
-        self.cluster.ctl("exec", self.pod, "--", "sh", "-c", "rm -rf /workspace/peer /workspace/files/*")
+        self.cluster.ctl("exec", self.pod, "--", "sh", "-c", "rm -rf /workspace/peer /workspace/files/x*")
 
-    def ours(self, way, folder):
+    def ours(self, module, folder):
         name = f"x{secrets.token_hex(4)}"
-        self.cluster.through(way, "push", self.path, name)
-        self.cluster.through(way, "fetch", name, f"{folder}/back", self.digest)
+        module("push", self.path, name)
+        module("fetch", name, f"{folder}/back", self.digest)
         artifact_sync(folder)
-
-    def push(self, way, _folder):
-        self.cluster.through(way, "push", self.path, f"x{secrets.token_hex(4)}")
 
     def kubectl_push(self, _folder):
         self.cluster.ctl("cp", self.path, f"{self.pod}:/workspace/peer")
@@ -141,35 +116,43 @@ def _edited(path, target):
 
 def transfers(bench):
     """Images there and back."""
-    with _cluster(bench) as cluster:
+    with opened(bench) as cluster, contextlib.ExitStack() as stack:
         cluster.play([{"ocne.images.ocne_builder": cluster.options(name="bench", idle_timeout=3600)}])
+        modules = {way: stack.enter_context(_Module(cluster, way)) for way in ("proxy", "exec")}
         folder, against = bench.path("transfers"), "`kubectl cp` up, `kubectl exec ... cat` down"
         for name, make, goal in (("incompressible", _random, 1.5), ("half of it compressible", _half, 2.0)):
             path = f"{folder}/{name.split()[0]}"
             make(path)
             there = _There(cluster, path)
             for way, least in (("proxy", goal), ("exec", 1.0)):
-                found = pairs(bench.pairs, functools.partial(there.ours, way), there.kubectl, bench.path("there"), f"{name} by {way}", there.same, there.forget)
+                found = pairs(bench.pairs, functools.partial(there.ours, modules[way]), there.kubectl, bench.path("there"), f"{name} by {way}",
+                              there.same, there.forget)
                 yield faster(found, f"512 MiB there and back, {name}, by {'the proxy' if way == 'proxy' else 'exec only'}", against, least)
-        # the pod has the base, and so has the module host: only what differs comes back
-        base, edited = f"{folder}/incompressible", f"{folder}/edited"
-        _edited(base, edited)
-        digest, pod = _sha256(edited), cluster.pod()
-        cluster.through("proxy", "push", base, "base")
-        cluster.through("proxy", "push", edited, "edited")
-        there = _There(cluster, base)
+        yield from _differences(bench, cluster, modules["proxy"], f"{folder}/incompressible", f"{folder}/edited", against)
 
-        def ours(to):
-            cluster.through("proxy", "fetch", "edited", f"{to}/back", digest, base, "base")
 
-        def back(to):
-            # the peer's way has the base come by way of the controller
-            there.kubectl_push(to)
-            there.kubectl_fetch(to)
+def _differences(bench, cluster, module, base, edited, against):
+    """A customized image comes back: the pod was sent its base, or has read that itself. The customization is not measured."""
+    _edited(base, edited)
+    digest, there = _sha256(edited), _There(cluster, base)
+    module("push", base, "base")
+    module("push", edited, "edited")
 
-        found = pairs(bench.pairs, ours, back, bench.path("there"), "difference",
-                      after=lambda _to: cluster.ctl("exec", pod, "--", "rm", "-f", "/workspace/peer"))
-        yield faster(found, "512 MiB that the pod has read itself, and what differs back", against, 10.0)
+    def customized(to):
+        name = f"x{secrets.token_hex(4)}"
+        module("push", base, name)
+        module("fetch", "edited", f"{to}/back", digest, base, name)
+        artifact_sync(to)
+
+    def back(to):
+        module("fetch", "edited", f"{to}/back", digest, base, "base")
+        artifact_sync(to)
+
+    found = pairs(bench.pairs, customized, there.kubectl, bench.path("there"), "customized", after=there.forget)
+    yield faster(found, "512 MiB there, customized, and what differs back", against, 3.0)
+    # the peer's way has the base come by way of the controller
+    found = pairs(bench.pairs, back, there.kubectl, bench.path("there"), "difference", after=there.forget)
+    yield faster(found, "512 MiB that the pod has read itself, and what differs back", against, 10.0)
 
 
 def faster(found, what, against, goal):
@@ -181,14 +164,9 @@ def faster(found, what, against, goal):
 # --- whole jobs --------------------------------------------------------------------------------------
 
 
-def _job(cluster, folder, **more):
-    return {"oci_image_source": cluster.images["1.33"], "oci_image_registry": {"verify": False}, "oci_image_directory": folder,
-            "oci_image_architecture": "amd64", **more}
-
-
 def jobs(bench):
     """The main job in a pod, and again with nothing to do."""
-    with _cluster(bench) as cluster:
+    with opened(bench) as cluster:
         book = f"{ROOT}/playbooks/build-oci-image.yml"
         # pod start alone, for what it adds
         start = statistics.median(seconds(lambda _to: cluster.play([
@@ -196,10 +174,10 @@ def jobs(bench):
             {"ocne.images.ocne_builder": cluster.options(name="start", state="absent")}]), f"{bench.folder}/start-{number}") for number in range(3))
 
         def inside(folder):
-            cluster.play(book, _job(cluster, folder, oci_image_builder=cluster.builder()))
+            cluster.play(book, job(cluster, folder, oci_image_builder=cluster.builder()))
 
         def local(folder):
-            play(bench, book, _job(cluster, folder), within=[f"{_LAB}/enter"])
+            play(bench, book, job(cluster, folder), within=[f"{LAB}/enter"])
 
         found = pairs(bench.pairs, inside, local, bench.path("jobs"), "main job")
         yield found.row("`build-oci-image.yml` in a pod", "the same by the local builder", 1.25 + start / statistics.median(found.peer))
@@ -207,7 +185,7 @@ def jobs(bench):
         folder = bench.path("again")
         inside(folder)
         # nobody is asked: there is nothing at that address
-        nowhere = _job(cluster, folder, oci_image_builder=cluster.builder(kubeconfig="/nothing/here"))
+        nowhere = job(cluster, folder, oci_image_builder=cluster.builder(kubeconfig="/nothing/here"))
         stat = [{"ansible.builtin.stat": {"path": f"{folder}/boot.qcow2-1.33-amd64.oci", "get_checksum": False}}]
         once = [{"ocne.images.ocne_image_customize": {"src": f"{folder}/boot.qcow2-1.33-amd64", "dest": f"{folder}/boot.qcow2-1.33-amd64.oci",
                                                       "platform": "oci", "builder": nowhere["oci_image_builder"]}}]
@@ -220,7 +198,7 @@ def jobs(bench):
 
 def many(bench):
     """Eight builds at once in one namespace."""
-    with _cluster(bench) as cluster:
+    with opened(bench) as cluster:
         folder = bench.path("many")
         base = f"{folder}/base.qcow2"
         shutil.copy(bench.disk, base)
@@ -229,7 +207,7 @@ def many(bench):
             began = time.monotonic()
             os.makedirs(to)
             running = [play(bench, [{"ocne.images.ocne_image_customize": {
-                "src": base, "dest": f"{to}/{number}.qcow2", "platform": "oci", "builder": cluster.builder()}}], within=[f"{_LAB}/enter"], wait=False)
+                "src": base, "dest": f"{to}/{number}.qcow2", "platform": "oci", "builder": cluster.builder()}}], within=[f"{LAB}/enter"], wait=False)
                 for number in range(count)]
             # all are waited for before one's fault ends this: nothing is left running
             texts = [child.communicate()[0] for child in running]

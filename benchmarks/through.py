@@ -1,8 +1,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Files to a builder pod and back, as a module does it: through.py KUBECONFIG NAMESPACE BUILDER proxy|exec push PATH NAME | fetch NAME PATH [BASE REMOTE]."""
+"""Files to a builder pod and back, as a module does it: through.py KUBECONFIG NAMESPACE BUILDER proxy|exec.
+
+Reads one transfer a line, as JSON, and answers each with a line when it is done: ["push", PATH, NAME] or
+["fetch", NAME, PATH, DIGEST] or ["fetch", NAME, PATH, DIGEST, BASE, REMOTE_BASE]. So what is measured is what a module adds that runs already.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact
@@ -10,19 +15,22 @@ from ansible_collections.ocne.images.plugins.module_utils.builders import kube, 
 from ansible_collections.ocne.images.plugins.module_utils.progress import silent
 
 
-def main(kubeconfig, namespace, builder, way, verb, *paths):
-    """One transfer, its digest checked at the end of it."""
+def main(kubeconfig, namespace, builder, way):
+    """Transfers until the input ends; the digest of each is checked at its end."""
     cluster = kube.Cluster({"kubeconfig": kubeconfig}, namespace)
     pod = pod_life.pods_of(cluster, builder)[0]["metadata"]["name"]
-    token = kube_channel.read_token(cluster, pod)
-    channel = (kube_channel.ProxyChannel if way == "proxy" else kube_channel.ExecChannel)(cluster, pod, token)
+    channel = (kube_channel.ProxyChannel if way == "proxy" else kube_channel.ExecChannel)(cluster, pod, kube_channel.read_token(cluster, pod))
     try:
-        if verb == "push":
-            path, name = paths
-            transfer.push(channel, path, name, artifact.sha256_file(path)[0], silent())
-        else:
-            name, path, digest, *bases = paths
-            transfer.fetch(channel, name, path, digest, silent(), *bases)
+        print("ready", flush=True)
+        for line in sys.stdin:
+            verb, *words = json.loads(line)
+            if verb == "push":
+                path, name = words
+                transfer.push(channel, path, name, artifact.sha256_file(path)[0], silent())
+            else:
+                name, path, digest, *bases = words
+                transfer.fetch(channel, name, path, digest, silent(), *bases)
+            print("done", flush=True)
     finally:
         channel.close_all()
 

@@ -27,6 +27,8 @@ RECORD_SUFFIX = ".record.json"
 RECORD_VERSION = 1
 _STAGING_SUFFIX = ".ocne-staging"
 _CHUNK = 1 << 20   # bytes read at once
+#: environment variable of a builder pod, "BYTES FOLDER": what its workspace may hold. The cluster evicts a pod with more
+LIMIT_VARIABLE = "OCNE_IMAGES_LIMIT"
 #: of a digest that is not sha256 of the file's bytes one after the other: see sparse_digest()
 SPARSE_PREFIX = "sparse-sha256:"
 _BLOCK = 64 << 10   # bytes
@@ -345,11 +347,44 @@ def publish(artifact, dest, record, prepare=None):
         raise from_os_error(error, "publishing the image", dest) from error
 
 
-def check_space(folder, needed, what):
-    """ImageError where the file system of `folder` has less than `needed` bytes free for this user."""
+def free_space(folder, reserved=False):
+    """Bytes that can still be written to a folder: of its file system, and of the workspace of a builder pod where it is in that.
+
+    reserved: with the blocks that only root may use.
+    """
+    free, (limit, root) = _free_on_disk(folder, reserved), _limit_of(folder)
+    return free if limit is None else max(0, min(free, limit - _taken(root)))
+
+
+def _free_on_disk(folder, reserved=False):
     status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
-    if free < needed:
-        raise ImageError(f"{what} needs {needed} bytes and {free} are free", folder,
-                         "free some space there, or choose a destination on a larger file system",
-                         needed_bytes=needed, free_bytes=free)
+    return (status.f_bfree if reserved else status.f_bavail) * status.f_frsize
+
+
+def _limit_of(folder):
+    limit, _space, root = os.environ.get(LIMIT_VARIABLE, "").partition(" ")
+    return (int(limit), root) if limit and os.path.realpath(folder).startswith(root) else (None, None)
+
+
+def _taken(root):
+    """Bytes that a folder takes, a file of several names once."""
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(folder, name))
+                found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
+
+
+def check_space(folder, needed, what):
+    """ImageError where a folder has less than `needed` bytes free for this user."""
+    free, limit = free_space(folder), _limit_of(folder)[0]
+    if free >= needed:
+        return
+    if limit is not None and needed <= _free_on_disk(folder):
+        raise ImageError(f"{what} needs {needed} bytes, and of the {limit} of the builder's workspace {free} are free", None,
+                         "make the builder with a larger workspace", needed_bytes=needed, free_bytes=free, limit_bytes=limit)
+    raise ImageError(f"{what} needs {needed} bytes and {free} are free", folder,
+                     "free some space there, or choose a destination on a larger file system",
+                     needed_bytes=needed, free_bytes=free)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 import secrets
 import subprocess
 import time
@@ -29,6 +30,22 @@ def up():
     known = json.loads(lab("up"))
     lab("builder-image")
     return dict(known, images=json.loads(lab("push")))
+
+#: waits for QEMU, and stops it
+_HOLD = """
+import glob, os, signal, time
+found = []
+while not found:
+    time.sleep(0.1)
+    for path in glob.glob("/proc/[0-9]*"):
+        try:
+            if os.readlink(path + "/exe").startswith("/usr/bin/qemu-system-"):
+                found.append(int(path.split("/")[2]))
+        except OSError:
+            pass
+for pid in found:
+    os.kill(pid, signal.SIGSTOP)
+"""
 
 
 class Namespace:
@@ -57,5 +74,87 @@ class Namespace:
             time.sleep(0.3)
         return self.objects()
 
+    def evict(self, pod):
+        """Ask the cluster to evict a pod, as draining its node does."""
+        wanted = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.name}}
+        subprocess.run([LAB / "ctl", "create", "--raw", f"/api/v1/namespaces/{self.name}/pods/{pod}/eviction", "-f", "-"],
+                       input=json.dumps(wanted), text=True, capture_output=True, check=True)
+
+    def working_pod(self, play, kind="customize", timeout=60):
+        """The name of the pod once a Job of this kind runs there for a play."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for name in self.objects("pods"):
+                pod = name.partition("/")[2]
+                if f"started: {kind}" in self.ctl("logs", pod, check=False):
+                    return pod
+            assert play.process.poll() is None and time.monotonic() < deadline, play.text
+            time.sleep(0.1)
+
+    def hold(self, pod):
+        """Stop the appliance that the work in a pod is about to use: then its Job lasts as long as a test needs."""
+        self.ctl("exec", pod, "--", "timeout", "60", "python3", "-c", _HOLD)
+
     def remove(self):
         subprocess.run([LAB / "ctl", "delete", "namespace", self.name, "--wait=false"], capture_output=True, check=False)
+
+
+class Line:
+    """The way of a play to the API server, which can be cut in silence: packets vanish, and neither end is told. Nobody else is cut off.
+
+    A play that runs `within` it has a group of its own, by which the kernel knows its connections.
+    """
+
+    def __init__(self):
+        # also the mark of its connections: the last four bits tell those before and after each cut
+        self._group = random.randrange(1 << 12, 1 << 24) << 4
+        self._mark, self._rules = self._group, []
+        self.within = [str(LAB / "enter"), "setpriv", f"--regid={self._group}", "--keep-groups"]
+        self._mark_new()
+
+    def _mark_new(self):
+        self._insert("OUTPUT", "-p", "tcp", "-d", "10.244.0.1", "--dport", "443", "-m", "conntrack", "--ctstate", "NEW",
+                     "-m", "owner", "--gid-owner", str(self._group), "-j", "CONNMARK", "--set-mark", str(self._mark))
+
+    def cut(self, after=0):
+        """Drop all packets from now on, or once `after` bytes have passed."""
+        self._insert("INPUT", "-m", "connmark", "--mark", str(self._mark), "-j", "DROP")
+        if after:
+            self._insert("INPUT", "-m", "connmark", "--mark", str(self._mark), "-m", "quota", "--quota", str(after), "-j", "ACCEPT")
+
+    def wait_until_cut(self, play, timeout=60):
+        """Until packets are dropped."""
+        deadline = time.monotonic() + timeout
+        while not any(words[2] == "DROP" and words[0] != "0" and words[-1] == hex(self._mark) for words in self._counters()):
+            assert play.process.poll() is None and time.monotonic() < deadline, play.text
+            time.sleep(0.05)
+
+    def mend(self, forgotten=False):
+        """Let packets pass again; forgotten: only those of new connections, as where a load balancer has dropped its table."""
+        if forgotten:
+            self._delete(self._rules[0])
+            self._mark += 1
+            self._mark_new()
+        else:
+            for rule in [rule for rule in self._rules if rule[0] == "INPUT"]:
+                self._delete(rule)
+
+    def remove(self):
+        for rule in list(self._rules):
+            self._delete(rule)
+
+    def _insert(self, *rule):
+        _iptables("-I", *rule)
+        self._rules.append(rule)
+
+    def _delete(self, rule):
+        _iptables("-D", *rule)
+        self._rules.remove(rule)
+
+    @staticmethod
+    def _counters():
+        return [line.split() for line in _iptables("-nvxL", "INPUT").splitlines()[2:]]
+
+
+def _iptables(*arguments):
+    return subprocess.run([LAB / "enter", "iptables", "-w", *arguments], capture_output=True, text=True, check=True).stdout

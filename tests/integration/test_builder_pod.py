@@ -289,18 +289,6 @@ def test_an_interrupted_task_removes_its_pod(start, namespace, tmp_path, tiny, n
     assert not (tmp_path / "oci.qcow2").exists() and hidden(tmp_path) == []
 
 
-def test_a_killed_task_leaves_nothing_for_long(start, inside, namespace, tmp_path, tiny):
-    space = namespace()
-    variables = {"src": tiny["tiny"], "folder": str(tmp_path), "builder": builder(space, idle_timeout=5)}
-    play = start(CUSTOMIZE, extra=variables, within=[str(LAB / "enter")])
-    wait_for_job(space, play)
-    play.kill_all()
-    # idle for 5 s, then its time to live of 60 s
-    assert space.empty(120) == []
-    assert "changed=1" in inside(CUSTOMIZE, extra=variables).text
-    assert hidden(tmp_path) == []
-
-
 def test_a_pod_that_goes_in_mid_job_is_told(start, namespace, tmp_path, tiny):
     space = namespace()
     play = start(CUSTOMIZE, extra={"src": tiny["tiny"], "folder": str(tmp_path), "builder": builder(space)}, within=[str(LAB / "enter")])

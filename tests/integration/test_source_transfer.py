@@ -60,8 +60,8 @@ def sound(path, architecture="amd64"):
     return record
 
 
-@pytest.mark.parametrize("level", ["baseline", "restricted"])
-@pytest.mark.parametrize(("way", "told"), [("auto", "image_volume"), ("image_volume", "image_volume"), ("pull", "pull"), ("push", "push")])
+@pytest.mark.parametrize(("way", "told", "level"), [("auto", "image_volume", "restricted"), ("image_volume", "image_volume", "baseline"),
+                                                    ("pull", "pull", "restricted"), ("push", "push", "baseline")])
 def test_the_ways_to_a_boot_image(inside, namespace, cluster, tmp_path, way, told, level):
     space, dest = namespace(level), tmp_path / "boot.qcow2"
     play = inside(PULL, extra={"source": cluster["images"]["tiny"]["plain"], "registry": PLAIN, "dest": str(dest),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import time
 
@@ -18,6 +19,11 @@ MINIMUM_CLIENT = (37, 0)
 _MINIMUM_PYTHON = (3, 10)   # the client's own
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 60   # seconds
 _STARTING = 20                             # seconds that an API server takes to know its own roles, at most
+#: of every connection: one that somebody in between has forgotten is found dead after 20 s, used or not, long before an answer is overdue
+SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5), (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000),
+]
 _IN_CLUSTER_NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 #: the connection options as kubernetes.core has them; documented in doc_fragments/kubernetes.py
@@ -205,6 +211,7 @@ class Cluster:
         self.patience = 0
         # requests of several threads at once, each with a connection that is kept
         self.configuration.connection_pool_maxsize = 8
+        self.configuration.socket_options = SOCKET_OPTIONS
         try:
             self.client = kubernetes.client.ApiClient(self.configuration)
         except OSError as error:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 # pylint does not follow Unreachable and ChannelLost to Exception, which is two modules away
 # pylint: disable=bad-exception-cause
+import contextlib
 import http.client
+import socket
+import threading
 import time
 
 from ..errors import ImageError
@@ -26,16 +29,9 @@ class _PodChannel(Channel):
     def headers(self):
         return {TOKEN_HEADER: self._token}
 
-    def ended(self):
-        """ImageError with the reason where the pod has ended, else None. Raises what the API server says."""
-        pod = self._cluster.get("pods", self._pod, patient=False)
-        if pod is None:
-            return ImageError("the builder pod is gone: somebody, or its deadline, has removed it", f"pod {self._pod}, namespace {self._cluster.namespace}",
-                              "run the task again")
-        ending = pod_life.ending(pod)
-        if ending is None:
-            return None
-        return ImageError(f"the builder pod has ended: {ending}", f"pod {self._pod}, namespace {self._cluster.namespace}", "run the task again")
+    def ended(self, wait_seconds=0):
+        """ImageError with the reason where the pod has ended, else None: pod_life.fate()."""
+        return pod_life.fate(self._cluster, self._pod, wait_seconds)
 
     def lost(self, reason):
         """ChannelLost, or what became of the pod where that is known."""
@@ -46,22 +42,48 @@ class _PodChannel(Channel):
         return ended or ChannelLost(reason)
 
 
+def _watched(cluster):
+    """{ident of a thread: the connection it waits at}, of the connections that urllib3 makes to the API server."""
+    pool = cluster.client.rest_client.pool_manager.connection_from_url(cluster.host)
+    if not hasattr(pool.ConnectionCls, "waiting"):
+        class Connection(pool.ConnectionCls):
+            """The same, and known while it is used."""
+
+            waiting = {}
+
+            def request(self, *arguments, **options):
+                self.waiting[threading.get_ident()] = self
+                return super().request(*arguments, **options)
+
+        pool.ConnectionCls = Connection
+    return pool.ConnectionCls.waiting
+
+
 class ProxyChannel(_PodChannel):
     """The API server's proxy to a port of the pod: plain HTTP behind it, so the token is what tells us from other pods. Needs pods/proxy."""
 
     def __init__(self, cluster, pod, token):
         super().__init__(cluster, pod, token)
-        self._answered = False
+        self._answered, self._waiting = False, _watched(cluster)
         self.prefix = f"/api/v1/namespaces/{cluster.namespace}/pods/{pod}:{pod_spec.PORT}/proxy"
 
     def connect(self):
         raise NotImplementedError   # urllib3 keeps the connections, and knows the user's certificates and proxies
+
+    def close(self, ident=None):
+        """End what another thread waits for; connections that nobody waits at are kept for the next request."""
+        connection = None if ident is None else self._waiting.pop(ident, None)
+        if connection is not None:
+            with contextlib.suppress(OSError, AttributeError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _request(self, method, path, body, headers, timeout):
         try:
             answer = self._cluster.send(method, self.prefix + path, body, {**self.headers(), **(headers or {})}, timeout, decode=False)
         except Unreachable as error:
             raise self.lost(error.what) from error
+        finally:
+            self._waiting.pop(threading.get_ident(), None)
         response = self.understood(Response(answer.status, answer.headers, answer.data))
         self._answered = True
         return response
@@ -88,12 +110,23 @@ class _TunnelConnection(http.client.HTTPConnection):
 class ExecChannel(_PodChannel):
     """A command in the pod that speaks to the agent for us. Needs pods/exec only."""
 
+    def __init__(self, cluster, pod, token):
+        super().__init__(cluster, pod, token)
+        self._allowed = False
+
     def connect(self):
         return _TunnelConnection(self)
 
     def tunnel(self, timeout):
         command = ["python3", "-I", "-c", package.TUNNEL, pod_spec.PROGRAM, str(pod_spec.PORT)]
-        process = kube_exec.Exec(self._cluster, self._pod, pod_spec.CONTAINER, command, stdin=True)
+        try:
+            process = kube_exec.Exec(self._cluster, self._pod, pod_spec.CONTAINER, command, stdin=True)
+        except ImageError as error:
+            # one that has just started knows neither roles nor bindings yet
+            if self._allowed and error.details.get("status") == 403:
+                raise ChannelLost("the API server refuses what it has allowed before") from error
+            raise
+        self._allowed = True
         return kube_exec.Stream(process, timeout)
 
     def _request(self, method, path, body, headers, timeout):

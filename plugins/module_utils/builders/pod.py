@@ -25,6 +25,7 @@ from .session import Session
 from .workspace import Workspace, name_of, workspace_name
 
 _WAIT = 20        # seconds an answer with nothing new may take: a heartbeat that keeps idle connections open
+_ENDING = 30      # seconds a cluster may take to tell why it ends a pod: as long as the pod may take to end
 _LAST_WORDS = 4000
 
 
@@ -241,9 +242,10 @@ class PodBuilder:
             state = answer.headers.get("X-State")
             if state != "running":
                 break
-        if state == "stopped":   # not by us
-            raise self._session.channel.ended() or ImageError("the work was stopped in the builder pod", self._session.where,
-                                                      "run the task again", last=last)
+        if state == "stopped":   # not by us: the pod is ending
+            error = self._session.channel.ended(_ENDING) or ImageError("the work was stopped in the builder pod", self._session.where, "run the task again")
+            error.details.update(last=last)
+            raise error
         if data is None:
             status = int(answer.headers.get("X-Exit") or 0)
             try:

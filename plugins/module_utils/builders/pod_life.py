@@ -14,6 +14,7 @@ from . import package, pod_spec
 from .kube import ApiFault, admission_todo
 
 _PAUSE = 0.3              # seconds between two looks at a pod that starts
+_SETTLING = 2             # seconds that a Job may take to tell why it ends its pod
 #: seconds without a node before that counts as hopeless: an autoscaler says within these that it makes one
 _UNSCHEDULABLE = 15
 #: what the scheduler says where nodes are full, not unfit: other pods may leave
@@ -123,7 +124,7 @@ def wait(cluster, name, timeout, progress):
                 return pod
             ended = ending(pod)
             if ended:
-                raise ImageError(f"the pod ended before its work began: {ended}", _where(cluster, pod))
+                raise ImageError(f"the pod ended before its work began: {ended}", _where(cluster, pod), after(ended))
             _stuck(cluster, pod)
             why = _no_node(pod)
             if why is None or _BUSY in why:
@@ -166,7 +167,7 @@ def ending(pod):
     for item in _statuses(pod):
         ended = (item.get("state") or {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
-            return "it ran out of memory (OOMKilled); raise its memory in pod_overrides"
+            return "it ran out of memory (OOMKilled)"
         if ended.get("message"):
             return ended["message"].strip()
     if status.get("reason") or status.get("message"):
@@ -179,6 +180,52 @@ def ending(pod):
         if ended:
             return f"{ended.get('reason', 'it ended')} (exit status {ended.get('exitCode')})"
     return "it was removed" if pod["metadata"].get("deletionTimestamp") else "it ended"
+
+
+#: words of an ending -> what to do about it
+_TODO = {
+    "out of memory": "raise its memory (pod_overrides: resources), and run the task again",
+    "EmptyDir volume": "make the builder with a larger workspace, and run the task again",
+    "ephemeral local storage": "raise its ephemeral-storage (pod_overrides: resources), and run the task again",
+}
+
+
+def fate(cluster, pod_name, wait_seconds=0):
+    """ImageError with what became of a builder's pod, None where it goes on. Raises what the API server says.
+
+    wait_seconds: of a pod that has begun to end, how long its cluster may take to tell.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        pod = cluster.get("pods", pod_name, patient=False)
+        why = ending(pod) if pod else "somebody has removed it"
+        if why or time.monotonic() >= deadline:
+            break
+        time.sleep(_PAUSE)
+    if why is None:
+        return None
+    where = f"pod {pod_name}, namespace {cluster.namespace}"
+    # the pod that goes at the deadline of its Job is not told why
+    job = _settled(cluster, pod_name.rpartition("-")[0])
+    if job and any(item.get("reason") == "DeadlineExceeded" for item in (job.get("status") or {}).get("conditions") or []):
+        return ImageError(f"the builder pod was ended at its deadline of {job['spec']['activeDeadlineSeconds']} s", where,
+                          "raise deadline, and run the task again")
+    return ImageError(f"the builder pod has ended: {why}", where, after(why))
+
+
+def after(why):
+    """What to do after an ending()."""
+    return next((todo for words, todo in _TODO.items() if words in why), "run the task again")
+
+
+def _settled(cluster, name):
+    """The Job whose pod is ending, with its own condition, which comes some moments after that; None where it is gone."""
+    deadline = time.monotonic() + _SETTLING
+    while True:
+        job = cluster.get("jobs", name, patient=False)
+        if job is None or not active(job) or time.monotonic() > deadline:
+            return job
+        time.sleep(_PAUSE)
 
 
 def _events(cluster, involved, reasons=None):

@@ -60,7 +60,9 @@ if [ "$missing" ] && [ "$(id -u)" = 0 ] && [ -w /etc ]; then
     apt-get)
         printf '#!/bin/sh\n' >/etc/kernel/postinst.d/initramfs-tools && chmod 755 /etc/kernel/postinst.d/initramfs-tools
         echo update_initramfs=no >/etc/initramfs-tools/update-initramfs.conf
-        { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -qy -o Dpkg::Options::=--force-confold --no-install-recommends install \
+        export DEBIAN_FRONTEND=noninteractive
+        { apt-get -q -o APT::Update::Error-Mode=any update &&
+            apt-get -qy -o Dpkg::Options::=--force-confold --no-install-recommends install \
             python3 python3-guestfs guestfish libguestfs-xfs e2fsprogs qemu-utils skopeo zstd ostree ca-certificates \
             "linux-image-cloud-$(dpkg --print-architecture)"; } >$log 2>&1 ;;
     none) echo "there is no dnf, microdnf or apt-get" >$log ;;
@@ -161,6 +163,12 @@ def template(name, wish, start, secret_name, source=None):
         _mount(spec, source, secret_name)
     made = merged({"metadata": {"labels": dict(MANAGED_BY, **{LABEL: name})}, "spec": spec}, wish.pod_overrides)
     refuse_privilege(made.get("spec") or {})
+    limit = workspace_limit(made)
+    if limit < float("inf"):
+        # what goes beyond it, the cluster evicts
+        known = [{"name": artifact.LIMIT_VARIABLE, "value": f"{limit} {WORKSPACE}"}]
+        container = next(item for item in made["spec"]["containers"] if item["name"] == CONTAINER)
+        container["env"] = merged(container.get("env"), known, "env")
     # what finds the pod again is not the user's to change
     made["metadata"]["labels"].update(dict(MANAGED_BY, **{LABEL: name}))
     return made

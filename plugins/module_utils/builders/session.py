@@ -23,6 +23,7 @@ class Session:
     def __init__(self, params, progress):
         self.params, self._progress = params, progress
         self.cluster = self.pod = self.channel = self.status = self.limit = self.mounted = self._own = None
+        self.patience = PATIENCE   # seconds that a lost connection is waited for
 
     @property
     def own(self):
@@ -55,7 +56,9 @@ class Session:
             self._make(name, find() if find else None)
         made = self.cluster.get("pods", self.pod)
         self.limit, self.mounted = pod_spec.workspace_limit(made), pod_spec.mounted_image(made)
-        self.cluster.patience = PATIENCE
+        # a pod that has heard nothing for so long has ended
+        self.patience = min(PATIENCE, self.status["idle_timeout"])
+        self.cluster.patience = self.patience
         return True
 
     def _make(self, given, source):
@@ -111,7 +114,7 @@ class Session:
 
     def ask(self, method, path, body=None, headers=None):
         """One request to the agent, again after a lost connection. Raises ImageError."""
-        return patiently(lambda: self.channel.request(method, path, body, headers, timeout=60), on_wait=self._waiting)
+        return patiently(lambda: self.channel.request(method, path, body, headers, timeout=60), self.patience, self._waiting)
 
     def ask_json(self, method, path, data=None):
         # the agent knows the same request again by its bytes

@@ -168,16 +168,10 @@ class _Transfer:
             os.close(fd)
 
 
-def _blocks(ranges):
-    for offset, length in ranges:
-        for start in range(offset, offset + length, extents.BLOCK):
-            yield start, min(extents.BLOCK, offset + length - start)
-
-
 def _batches(pieces):
-    """Lists of ranges, in the order of the file, put together to batches."""
-    ranges, length = [], 0
-    for data in pieces:
+    """Batches of pieces (end, ranges), in the order of the file; each piece ends a batch, also one without ranges."""
+    for end, data in pieces:
+        ranges, length = [], 0
         for offset, count in data:
             while count:
                 take = min(count, CHUNK - length)
@@ -186,8 +180,7 @@ def _batches(pieces):
                 if length == CHUNK or len(ranges) == _RANGES:
                     yield _Batch(ranges, offset)
                     ranges, length = [], 0
-    if ranges:
-        yield _Batch(ranges, sum(ranges[-1]))
+        yield _Batch(ranges, end)
 
 
 class _Push(_Transfer):
@@ -228,15 +221,14 @@ class _Push(_Transfer):
         self.progress.phase(f"send {os.path.basename(self._path)}", self.moved.size)
         self.settled = 0
 
-        def pieces():
-            for _end, data, _zeros in extents.changes(self._fd, self.moved.size):
-                yield [item for item in _blocks(data) if not self._had.holds(*item)]
-
-        self.all_batches(_batches(pieces()), self._send_one, self._count)
+        left = (item for item in extents.blocks(extents.data_ranges(self._fd, self.moved.size)) if not self._had.holds(*item))
+        self.all_batches(_batches([(self.moved.size, left)]), self._send_one, self._count)
         self.progress.finish()
 
     def _send_one(self, batch):
-        data = extents.read_ranges(self._fd, batch.ranges)
+        data, batch.ranges = extents.read_data(self._fd, batch.ranges)
+        if not batch.ranges:
+            return
         body, encoding = coding.encode(data, self._encodings)
         headers = {CHECKSUM_HEADER: coding.checksum(data)}
         if encoding:
@@ -285,12 +277,16 @@ class _Fetch(_Transfer):
         self._query = f"&base={quote(remote_base, safe='')}" if base else ""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
+        page = None
         if base:
-            copy(base, self._path, self.progress)
+            copying = Background(lambda: copy(base, self._path, self.progress))
+            # the builder begins to look for what differs meanwhile
+            page = self._page(0)
+            copying.result()
         with contextlib.ExitStack() as stack:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             stack.callback(self.close, self._fd)
-            page = self._page(0)
+            page = page or self._page(0)
             self.moved = Moved(page["size"])
             if not base:
                 artifact.check_space(os.path.dirname(self._path), page["allocated"], "the file that comes from the builder")
@@ -311,12 +307,14 @@ class _Fetch(_Transfer):
         while True:
             for offset, length in page["zeros"]:
                 extents.punch(self._fd, offset, length)
-            yield page["data"]
+            yield page["end"], page["data"]
             if page["next"] is None:
                 return
             page = self._page(page["next"])
 
     def _fetch_one(self, batch):
+        if not batch.ranges:
+            return
         path = f"{self.url}/part?ranges={extents.as_text(batch.ranges)}"
         headers = {"Accept-Encoding": ", ".join(coding.available())}
         for left in reversed(range(_ATTEMPTS)):

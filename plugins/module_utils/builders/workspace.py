@@ -66,7 +66,7 @@ class Workspace:
                 raise from_os_error(error, "reading a file for the builder", path) from error
             name = name_of(digest)
             if not (item.image and pull(path, digest, name)):
-                transfer.push(self._session.channel, path, name, digest, self._progress, opened)
+                transfer.push(self._session.channel, path, name, digest, self._progress, opened, self._session.patience)
             item.moved(self.path(name))
             bases[path] = (opened or path, name)
         return bases
@@ -97,7 +97,7 @@ class Workspace:
         for number, (file, digest) in enumerate(zip([os.path.basename(item.path), *item.extents], digests)):
             local_base, remote_base = base if base and not number else (None, None)
             transfer.fetch(self._session.channel, done.file(os.path.join(folder, file)), os.path.join(place, file), digest, self._progress,
-                           local_base, remote_base)
+                           local_base, remote_base, self._session.patience)
         item.path = os.path.join(place, os.path.basename(item.path))
         return source
 
@@ -117,7 +117,7 @@ class Workspace:
     def put(self, item, name):
         """Send an Artifact that was made on this host to stay as workspace:NAME. Raises ImageError."""
         self._session.open()
-        transfer.push(self._session.channel, item.path, name, item.sha256, self._progress)
+        transfer.push(self._session.channel, item.path, name, item.sha256, self._progress, patience=self._session.patience)
         item.path = WORKSPACE + name
 
     def record(self, name):

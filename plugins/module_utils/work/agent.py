@@ -42,6 +42,7 @@ from . import coding, extents
 from . import job as wire
 from .agent_files import LARGEST, Files, Refusal
 from .agent_jobs import GRACE, Jobs
+from .scratch import Scratch
 from .tunnel import tunnel  # noqa: F401  pylint: disable=unused-import
 
 #: raised when the meaning of a request or an answer changes
@@ -53,6 +54,7 @@ _STRANGER, _FRIEND = 10, 120   # seconds a silent connection is kept, before and
 _LONGEST_WAIT = 60             # seconds an answer is held back at most
 _LARGEST_REQUEST = 4 << 20     # bytes of JSON or of a program
 _TICK = 0.25                   # seconds
+_bodies = Scratch()
 _SUBREAPER = 36                # PR_SET_CHILD_SUBREAPER, linux/prctl.h
 
 
@@ -185,18 +187,23 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     # --- requests ------------------------------------------------------------------------------------
 
-    def _body(self, limit):
+    def _read(self, limit):
+        """The request's body: a memoryview that is good for this request."""
         length = self.headers.get("Content-Length") or ""
         if not length.isdigit():
             self.close_connection = True
             raise Refusal(411, "the request does not say its length")
         if int(length) > limit:
             raise Refusal(413, f"the request has more than {limit} bytes")
-        data = self.rfile.read(int(length))
-        self._unread -= len(data)
-        if len(data) < int(length):
+        data = _bodies.take(int(length))
+        count = self.rfile.readinto(data)
+        self._unread -= count
+        if count < len(data):
             raise ConnectionError("the request was cut off")
         return data
+
+    def _body(self, limit):
+        return bytes(self._read(limit))
 
     def _json(self):
         try:
@@ -300,7 +307,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _chunk(self, name):
         ranges = self._ranges()
-        body = self._body(LARGEST)
+        body = self._read(LARGEST)
         try:
             data = coding.decode(body, self.headers.get("Content-Encoding"), sum(length for _offset, length in ranges))
             sound = coding.checksum(data) == self.headers.get(CHECKSUM_HEADER)
@@ -382,7 +389,10 @@ def _arguments():
 
 
 def main():
-    """Serve until nobody speaks any more or a signal comes; jobs end with it. Exit status 0, with one line that says why."""
+    """Serve until nobody speaks any more or a signal comes; jobs end with it. One line says why.
+
+    Exit status 0 where nobody spoke, 1 after a signal: of a pod that ends well the cluster would not tell that it was evicted.
+    """
     arguments = _arguments()
     os.umask(0o077)
     with open(arguments.token_file, encoding="utf-8") as file:
@@ -391,7 +401,7 @@ def main():
         raise SystemExit("the token file is empty")
     # as the first process of a pod this is so without asking
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    why = ""
+    why, status = "", 0
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _end)
@@ -408,10 +418,10 @@ def main():
             agent.jobs.reap()
         why = f"nobody has spoken to it for {arguments.idle_timeout:g} seconds"
     except _Ended as error:
-        why = str(error)
+        why, status = str(error), 1
     agent.jobs.stop_all()
     _say(f"builder ended: {why}")
-    os._exit(0)
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from .following import FollowingDigest
 LARGEST = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _DIGEST = re.compile(f"({re.escape(artifact.SPARSE_PREFIX)})?[0-9a-f]{{64}}")
-_PAGE_SECONDS, _PAGE_RANGES = 0.5, 4096    # of one answer of changes()
+_PAGE_SECONDS, _PAGE_RANGES = 0.1, 4096    # of one answer of changes()
 
 
 class Refusal(ImageError):

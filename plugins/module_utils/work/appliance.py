@@ -9,6 +9,7 @@ import os
 import platform
 import threading
 
+from .. import artifact
 from ..errors import ImageError
 from .process import descendants, kill_descendants
 
@@ -100,9 +101,7 @@ class _SpaceWatch(threading.Thread):
     def run(self):
         while not self._end.wait(0.5):
             for folder in self._folders:
-                status = os.statvfs(folder)
-                # root may use the reserved blocks
-                if (status.f_bavail if os.geteuid() else status.f_bfree) * status.f_frsize < _LAST_SPACE:
+                if artifact.free_space(folder, reserved=not os.geteuid()) < _LAST_SPACE:
                     self.full = folder
                     kill_descendants()
                     return

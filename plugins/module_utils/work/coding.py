@@ -12,11 +12,13 @@ import functools
 import zlib
 
 from ..errors import ImageError
+from .scratch import Scratch
 
 _LEVEL = 1
 _SAMPLES, _SAMPLE = 16, 8 << 10     # pieces of a chunk that are tried first, and their bytes
 #: part of the size that must be saved; zlib takes ten times the time of zstd, and the network is not that slow
 _GAIN = {"zstd": 0.15, "deflate": 0.4}
+_packed, _unpacked = Scratch(), Scratch()
 
 
 @functools.lru_cache(maxsize=1)
@@ -40,22 +42,28 @@ def available():
     return (["zstd"] if _library() else []) + ["deflate"]
 
 
+def _pointer(data):
+    """For a function of the library: bytes as they are, other memory where it is."""
+    return data if isinstance(data, bytes) else (ctypes.c_char * len(data)).from_buffer(data)
+
+
 def _compress(data, encoding):
     if encoding == "deflate":
         return zlib.compress(data, _LEVEL)
     library = _library()
     room = library.ZSTD_compressBound(len(data))
-    buffer = bytearray(room)
-    length = library.ZSTD_compress((ctypes.c_char * room).from_buffer(buffer), room, data, len(data), _LEVEL)
+    buffer = _packed.take(room)
+    length = library.ZSTD_compress(_pointer(buffer), room, _pointer(data), len(data), _LEVEL)
     if library.ZSTD_isError(length):
         raise ImageError("compressing a chunk of the transfer failed")
-    return memoryview(buffer)[:length]
+    return buffer[:length]
 
 
 def encode(data, accepted):
     """(body, encoding) of one chunk: compressed if that pays, else (data, None).
 
-    data: bytes; accepted: what the other end can read. Of a large chunk a sample tells whether it is worth trying.
+    data: bytes, or a memoryview of what can be written to; accepted: what the other end can read. Of a large chunk a sample tells
+    whether it is worth trying. The body is good until this thread calls this function again.
     """
     encoding = next((name for name in available() if name in accepted), None)
     if encoding is None or not data:
@@ -71,15 +79,18 @@ def encode(data, accepted):
 
 
 def decode(body, encoding, size):
-    """The chunk again: exactly `size` bytes. Raises ImageError; never makes more than that of a hostile body."""
+    """The chunk again: exactly `size` bytes, good until this thread calls this function again.
+
+    body: bytes, or a memoryview of what can be written to. Raises ImageError; never makes more than that of a hostile body.
+    """
     if not encoding:
         data = body
     elif encoding == "zstd" and _library():
-        buffer = bytearray(size or 1)
-        length = _library().ZSTD_decompress((ctypes.c_char * len(buffer)).from_buffer(buffer), size, bytes(body), len(body))
+        buffer = _unpacked.take(size)
+        length = _library().ZSTD_decompress(_pointer(buffer), size, _pointer(body), len(body))
         if _library().ZSTD_isError(length):
             raise ImageError("a chunk of the transfer is not sound zstd")
-        data = memoryview(buffer)[:length]
+        data = buffer[:length]
     elif encoding == "deflate":
         try:
             # one byte more than is right shows what is too long

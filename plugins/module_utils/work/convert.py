@@ -100,9 +100,7 @@ def run(job, progress):
 
 def _check_space(source, options, folder):
     """ImageError where the image will not fit: certainly, or as far as its allocated parts tell."""
-    status = os.statvfs(folder)
-    free = status.f_bavail * status.f_frsize
-    if free > source.virtual_size + source.virtual_size // 50 + (64 << 20):
+    if artifact.free_space(folder) > source.virtual_size + source.virtual_size // 50 + (64 << 20):
         return   # whatever the content is
     if source.format == "raw" and source.allocated_size >= source.virtual_size // 10 * 9:
         return   # every block is allocated, also those with zeros only, which will take no room

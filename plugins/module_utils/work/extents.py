@@ -7,10 +7,13 @@ import ctypes
 import errno
 import os
 
+from .scratch import Scratch
+
 #: bytes that are looked at as one: the cluster of a qcow2, and the block of artifact.sparse_digest()
 BLOCK = 64 << 10
-_PIECE = 1 << 20     # bytes read at once
+_PIECE = 256 << 10   # bytes read at once: they stay in the cache of a processor
 _ZEROS = bytes(BLOCK)
+_read = Scratch()
 _PUNCH = 3           # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/falloc.h
 
 
@@ -34,6 +37,16 @@ def append(ranges, offset, length):
         ranges.append([offset, length])
 
 
+def data_ranges(fd, size):
+    """Ranges [offset, length] of the first `size` bytes of a file that are not holes, in whole blocks. Raises OSError."""
+    offset = _next_data(fd, 0, size)
+    while offset < size:
+        start = offset // BLOCK * BLOCK
+        end = min(size, -(-os.lseek(fd, offset, os.SEEK_HOLE) // BLOCK) * BLOCK)
+        yield [start, end - start]
+        offset = _next_data(fd, end, size)
+
+
 def changes(fd, size, start=0, base=None):
     """What must be sent of the first `size` bytes of a file, from `start` (a multiple of BLOCK) on: piece by piece.
 
@@ -42,27 +55,24 @@ def changes(fd, size, start=0, base=None):
     without one it has zeros. Raises OSError.
     """
     base_size = os.fstat(base).st_size if base is not None else 0
-    offset = start
+    offset, here, there = start, bytearray(_PIECE), bytearray(_PIECE)
     while offset < size:
         data_at = _next_data(fd, offset, size)
         if base is not None:
             data_at = min(data_at, _next_data(base, offset, min(base_size, size)) if offset < base_size else size)
         offset = data_at // BLOCK * BLOCK if data_at < size else size
-        piece = os.pread(fd, min(_PIECE, size - offset), offset) if offset < size else b""
-        if not piece and offset < size:
+        count = os.preadv(fd, [memoryview(here)[:size - offset]], offset) if offset < size else 0
+        if not count and offset < size:
             raise OSError(errno.EIO, "the file became shorter")
+        had = os.preadv(base, [memoryview(there)[:count]], offset) if base is not None and offset < base_size else 0
         data, zeros = [], []
-        other = os.pread(base, len(piece), offset) if base is not None and offset < base_size else b""
-        if base is None or piece != other:
-            view, base_view = memoryview(piece), memoryview(other)
-            for at in range(0, len(piece), BLOCK):
-                block = view[at:at + BLOCK]
-                had = base_view[at:at + BLOCK]
-                if len(had) < len(block):
-                    had = bytes(had) + _ZEROS[:len(block) - len(had)]
-                if block != had:
+        if not count == had == _PIECE or here != there:
+            for at in range(0, count, BLOCK):
+                block = bytes(memoryview(here)[at:min(at + BLOCK, count)])
+                other = bytes(memoryview(there)[at:max(at, min(at + len(block), had))])
+                if block != other + _ZEROS[:len(block) - len(other)]:
                     append(zeros if base is not None and block == _ZEROS[:len(block)] else data, offset + at, len(block))
-        offset += len(piece)
+        offset += count
         yield offset, data, zeros
 
 
@@ -86,16 +96,29 @@ def write_all(fd, data, offset):
 
 
 def read_ranges(fd, ranges):
-    """The bytes of ranges, one after the other. Raises OSError where the file is shorter."""
-    parts = []
+    """The bytes of ranges, one after the other; good until this thread reads others. Raises OSError where the file is shorter."""
+    view, at = _read.take(sum(length for _offset, length in ranges)), 0
     for offset, length in ranges:
         while length:
-            part = os.pread(fd, length, offset)
-            if not part:
+            count = os.preadv(fd, [view[at:at + length]], offset)
+            if not count:
                 raise OSError(errno.EIO, "the file became shorter")
-            parts.append(part)
-            offset, length = offset + len(part), length - len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+            at, offset, length = at + count, offset + count, length - count
+    return view
+
+
+def read_data(fd, ranges):
+    """(bytes, ranges) as read_ranges() does, without the blocks that are zeros; the ranges begin at blocks."""
+    view, kept, at, end = read_ranges(fd, ranges), [], 0, 0
+    for start, count in blocks(ranges):
+        block = bytes(view[at:at + count])
+        at += count
+        if block != _ZEROS[:count]:
+            if end + count < at:
+                view[end:end + count] = block
+            append(kept, start, count)
+            end += count
+    return view[:end], kept
 
 
 def write_ranges(fd, ranges, data):
@@ -104,6 +127,13 @@ def write_ranges(fd, ranges, data):
     for offset, length in ranges:
         write_all(fd, view[:length], offset)
         view = view[length:]
+
+
+def blocks(ranges):
+    """(offset, length) of each block of ranges."""
+    for offset, length in ranges:
+        for start in range(offset, offset + length, BLOCK):
+            yield start, min(BLOCK, offset + length - start)
 
 
 class RangeSet:

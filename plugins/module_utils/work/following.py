@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 
-_CHUNK = 1 << 20    # bytes read at once
+_CHUNK = 256 << 10    # bytes read at once: they stay in the cache of a processor
 
 
 class FollowingDigest:
@@ -45,7 +45,7 @@ class FollowingDigest:
         self._thread.join()
 
     def _run(self):
-        done = 0
+        done, buffer = 0, memoryview(bytearray(_CHUNK))
         try:
             while True:
                 with self._changed:
@@ -54,11 +54,11 @@ class FollowingDigest:
                     count = min(_CHUNK, self._settled - done)
                 if count <= 0:
                     return
-                data = os.pread(self._fd, count, done)
-                if not data:
+                count = os.preadv(self._fd, [buffer[:count]], done)
+                if not count:
                     raise OSError("the file became shorter")
-                self._sums.update(data)
-                done += len(data)
+                self._sums.update(buffer[:count])
+                done += count
         except OSError as error:
             self._error = error
         finally:

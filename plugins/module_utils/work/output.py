@@ -8,8 +8,8 @@ import hashlib
 import os
 import threading
 
+from .. import artifact
 from ..errors import ImageError, from_os_error
-from ..progress import human_bytes
 
 _SYNC_EVERY = 64 << 20     # bytes after which what was written is brought to the disk, while work goes on
 
@@ -23,12 +23,11 @@ class Output:
         self._synced, self._syncing = 0, None
         # what an earlier try left is gone before space is counted
         self._file = open(path, "wb", buffering=0)   # pylint: disable=consider-using-with
-        status = os.fstatvfs(self._file.fileno())
-        free = status.f_bavail * status.f_frsize
-        if free < size:
+        try:
+            artifact.check_space(os.path.dirname(path), size, "the disk in the image")
+        except ImageError:
             self._file.close()
-            raise ImageError(f"the disk in the image needs {human_bytes(size)} and {human_bytes(free)} are free", os.path.dirname(path),
-                             "free some space there, or choose a destination on a larger file system", needed_bytes=size, free_bytes=free)
+            raise
 
     def __enter__(self):
         return self

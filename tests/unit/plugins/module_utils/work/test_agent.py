@@ -392,7 +392,7 @@ def test_sigterm_stops_the_jobs(tmp_path):
         outputs = [tmp_path / f"workspace/jobs/{name}/output" for name in ("polite", "deaf")]
         until(lambda: all(path.read_text().endswith("\n") for path in outputs))
         other.process.send_signal(signal.SIGTERM)
-        assert other.process.wait(5) == 0
+        assert other.process.wait(5) == 1
         assert outputs[0].read_text() == "up\ncleaned\n"
         assert not os.path.exists(f"/proc/{outputs[1].read_text().strip()}")
         log = other.log.read_text()

@@ -1,0 +1,68 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Against a server on loopback that answers as an API server does; tests/integration has a real one."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+
+import pytest
+
+from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel
+from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import until
+
+pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")
+
+
+@pytest.fixture
+def server():
+    """An API server behind whose proxy nobody answers, until `release` is set."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            if "/proxy/" in self.path:
+                self.server.asked.append(self.path)
+                self.server.release.wait(20)
+            data = json.dumps({"message": "not found"}).encode()
+            self.send_response(404)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.asked, running.release = [], threading.Event()
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield running
+        running.release.set()
+        running.shutdown()
+
+
+def test_another_thread_can_end_what_one_waits_for(server):
+    cluster = kube.Cluster({"host": f"http://127.0.0.1:{server.server_address[1]}", "api_key": "hidden"}, "ns")
+    # one made later for the same cluster does not hide what this one waits for
+    channel, _other = kube_channel.ProxyChannel(cluster, "pod", "token"), kube_channel.ProxyChannel(cluster, "pod", "token")
+    errors = []
+
+    def ask():
+        try:
+            channel.request("GET", "/v1/slow")
+        except ImageError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=ask) for _number in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(server.asked) == 2)
+    began = time.monotonic()
+    for thread in threads:
+        channel.close(thread.ident)
+    for thread in threads:
+        thread.join(10)
+    assert len(errors) == 2 and time.monotonic() - began < 2
