@@ -31,6 +31,7 @@ def up():
     lab("builder-image")
     return dict(known, images=json.loads(lab("push")))
 
+
 #: waits for QEMU, and stops it
 _HOLD = """
 import glob, os, signal, time
