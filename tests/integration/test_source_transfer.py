@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from plays import CORES, hidden
-from pods import IMAGE, LAB
+from pods import IMAGE, LAB, lab
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact
 
@@ -117,7 +117,7 @@ def test_where_the_node_cannot_pull_the_pod_does(inside, namespace, cluster, tmp
     assert "way=pull" in inside(PULL, extra=variables).text
     os.unlink(dest)
     variables["builder"]["source_transfer"] = "image_volume"
-    assert "cannot be pulled" in inside(PULL, extra=variables, fails=True).text
+    assert "the cluster does not mount the boot media image" in inside(PULL, extra=variables, fails=True).text
     assert space.empty() == []
 
 
@@ -135,6 +135,32 @@ def test_where_the_pod_cannot_pull_the_module_host_does(inside, namespace, clust
     assert "way=push" in inside(PULL, extra=variables, env=environment).text
     kept = space.ctl("exec", space.ctl("get", "pods", "-o", "name").strip(), "--", "ls", "/workspace/files").split()
     assert "boot" in kept
+
+
+@pytest.fixture
+def without_image_volumes(cluster):
+    """The cluster as those before 1.35 are by default; afterwards it is as before, with new keys."""
+    if not cluster["started"]:
+        pytest.skip("the cluster that runs was not started by these tests, so it is not started anew")
+    lab("down")
+    cluster.update(json.loads(lab("up", "--no-image-volumes")))
+    try:
+        yield
+    finally:
+        lab("down")
+        cluster.update(json.loads(lab("up")))
+
+
+def test_a_cluster_without_image_volumes(without_image_volumes, inside, namespace, cluster, tmp_path):
+    assert cluster["image_volumes"] is False
+    space, dest = namespace(), tmp_path / "boot.qcow2"
+    variables = {"source": cluster["images"]["tiny"]["plain"], "registry": PLAIN, "dest": str(dest), "builder": builder(space)}
+    assert "way=pull" in inside(PULL, extra=variables).text
+    os.unlink(dest)
+    variables["builder"]["source_transfer"] = "image_volume"
+    told = inside(PULL, extra=variables, fails=True).text
+    assert "the cluster does not mount the boot media image" in told, told
+    assert space.empty() == []
 
 
 def test_where_nobody_can_pull_the_pod_s_fault_is_told(inside, namespace, cluster, tmp_path):

@@ -52,13 +52,14 @@ def active(job):
 
 
 def try_out(cluster, made):
-    """Ask the API server for a dry run of the very pod: of a Job it would only warn. Raises ImageError."""
+    """Ask the API server for a dry run of the very pod: of a Job it would only warn. Returns that pod, None where it may not be asked. Raises ImageError."""
     try:
-        cluster.create("pods", pod_spec.pod(made), "trying out the builder pod", dry_run=True)
+        return cluster.create("pods", pod_spec.pod(made), "trying out the builder pod", dry_run=True)
     except ApiFault as error:
         # whoever may make Jobs only still gets a pod
         if not (error.status == 403 and "cannot create resource" in error.message):
             raise
+        return None
 
 
 def wanted_job(cluster, name, wish, source=None):
@@ -71,7 +72,10 @@ def create(cluster, name, wish, source=None):
     source: a boot media image to mount, sources.Source. Raises ImageError.
     """
     wanted = wanted_job(cluster, name, wish, source)
-    try_out(cluster, wanted)
+    tried = try_out(cluster, wanted)
+    if source and tried and pod_spec.mounted_image(tried) != source.reference:
+        # what an API server does not know it leaves out
+        raise ImageError("it has no image volumes", f"namespace {cluster.namespace}", mountable=False)
     made = cluster.create("jobs", wanted, f"making the builder {name}")
     token = secrets.token_urlsafe(32)
     try:

@@ -76,8 +76,11 @@ class Session:
                 # nothing waits for its deadline that nobody can use
                 with contextlib.suppress(ImageError):
                     pod_life.remove(self.cluster, name, 0)
-            if isinstance(error, Interrupted) or not source or self.params["source_transfer"] == "image_volume" or not sources.not_mountable(error, source):
+            if isinstance(error, Interrupted) or not source or not sources.not_mountable(error, source):
                 raise
+            if self.params["source_transfer"] == "image_volume":
+                raise ImageError(f"the cluster does not mount the boot media image: {error.what}", error.where, "let source_transfer be auto or pull",
+                                 **error.details) from error
             self._progress.phase("make the builder pod again, as it cannot mount the image")
             pod_life.remove(self.cluster, name)
             self._make(given, None)

@@ -88,7 +88,7 @@ def not_mountable(error, source):
     """Whether a pod was not made, or does not start, because of the image it was to mount."""
     if error.details.get("waiting"):
         return source.reference in error.what or "pulled" not in error.what
-    return error.details.get("status") in _NOT_TAKEN
+    return error.details.get("status") in _NOT_TAKEN or error.details.get("mountable") is False
 
 
 @contextlib.contextmanager

@@ -53,9 +53,9 @@ def test_any_object(cloud):
 def test_it_expires(cloud):
     bucket = cloud.bucket()
     cloud.storage.put_object(cloud.namespace, bucket, 'x', b'data')
-    uri = cloud.par(bucket, 'ObjectRead', 'x', seconds=1).access_uri
+    uri = cloud.par(bucket, 'ObjectRead', 'x', seconds=3).access_uri
     assert use(cloud, 'GET', uri)[0] == 200
-    time.sleep(1.1)
+    time.sleep(3.1)
     assert use(cloud, 'GET', uri)[0] == 401
     with pytest.raises(oci.exceptions.ServiceError) as caught:
         cloud.par(bucket, 'ObjectRead', 'x', seconds=-1)

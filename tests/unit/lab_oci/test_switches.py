@@ -90,7 +90,7 @@ def test_a_stall(cloud):
 
 def test_the_rate_is_that_of_each_connection(cloud):
     bucket, data = cloud.bucket(), os.urandom(2 << 20)
-    cloud.control.set(rate=4 << 20)
+    cloud.control.set(rate=1 << 20)
 
     def put(name):
         cloud.storage.put_object(cloud.namespace, bucket, name, data)
@@ -103,7 +103,7 @@ def test_the_rate_is_that_of_each_connection(cloud):
         thread.start()
     for thread in threads:
         thread.join()
-    assert 0.45 < alone < 1.5
+    assert alone > 1.8
     # three at once take as long as one, not as three
     assert time.monotonic() - started < 2 * alone
 
