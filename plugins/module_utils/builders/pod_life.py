@@ -14,6 +14,7 @@ from . import package, pod_spec
 from .kube import ApiFault, admission_todo
 
 _PAUSE = 0.3              # seconds between two looks at a pod that starts
+_PATIENCE = 60            # seconds that an API server may be away meanwhile
 _SETTLING = 2             # seconds that a Job may take to tell why it ends its pod
 #: seconds without a node before that counts as hopeless: an autoscaler says within these that it makes one
 _UNSCHEDULABLE = 15
@@ -77,6 +78,8 @@ def create(cluster, name, wish, source=None):
         # what an API server does not know it leaves out
         raise ImageError("it has no image volumes", f"namespace {cluster.namespace}", mountable=False)
     made = cluster.create("jobs", wanted, f"making the builder {name}")
+    # there is a cluster, and we may do this: what fails now passes
+    cluster.patience = max(cluster.patience, _PATIENCE)
     token = secrets.token_urlsafe(32)
     try:
         # images are pulled once the other secret is there, too
@@ -172,7 +175,8 @@ def ending(pod):
         ended = (item.get("state") or {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
             return "it ran out of memory (OOMKilled)"
-        if ended.get("message"):
+        # where the kubelet has lost sight of a container, it says so in this place
+        if ended.get("message") and ended.get("reason") != "ContainerStatusUnknown":
             return ended["message"].strip()
     if status.get("reason") or status.get("message"):
         return ": ".join(word.strip() for word in (status.get("reason"), status.get("message")) if word)
