@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
+import time
 
 from .errors import Interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN = 0.01   # seconds until Interrupted is raised again where Python had to drop it
 
 
 class Lifeline:
@@ -24,11 +27,14 @@ class Lifeline:
     on_stop runs in a thread of its own as soon as the event is seen, also while the main thread
     is inside a C call that does not return (launching an appliance); it should end what the
     main thread waits for. After the first event further ones are ignored, so that cleaning up is left in peace.
+
+    Where the event falls into code whose exceptions Python drops (a finalizer, the callback of a weak reference), it is raised again.
     """
 
     def __init__(self, on_stop=None, output=1):
         self._on_stop, self._output = on_stop, output
         self._saved, self._thread, self._why, self._lost = {}, None, None, False
+        self._saved_hook, self._dropped = None, False
 
     def __enter__(self):
         self._reader, self._writer = os.pipe()
@@ -39,6 +45,7 @@ class Lifeline:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGTERM:
                 self._saved[number] = signal.signal(number, self._handle)
+        self._saved_hook, sys.unraisablehook = sys.unraisablehook, self._drop
         self._thread = threading.Thread(target=self._watch, name="lifeline", daemon=True)
         self._thread.start()
         return self
@@ -46,6 +53,7 @@ class Lifeline:
     def __exit__(self, *exc_info):
         os.write(self._quit_writer, b"q")
         self._thread.join()
+        sys.unraisablehook = self._saved_hook
         signal.set_wakeup_fd(self._saved_wakeup)
         for number, handler in self._saved.items():
             signal.signal(number, handler)
@@ -58,10 +66,21 @@ class Lifeline:
         return self._why
 
     def _handle(self, number, frame):
-        first = self._why is None
-        if first:
+        if self._why is None:
             self._why = "nobody reads its output any more" if self._lost else f"received {signal.Signals(number).name}"
-            raise Interrupted(self._why)
+        elif not self._dropped:
+            return
+        self._dropped = False
+        raise Interrupted(self._why)
+
+    def _drop(self, unraisable):
+        """Called by Python with an exception that it cannot raise."""
+        if isinstance(unraisable.exc_value, Interrupted):
+            # raised from here it would be dropped too
+            self._dropped = True
+            os.write(self._writer, b"\0")
+        else:
+            self._saved_hook(unraisable)
 
     def _watch(self):
         poll = select.poll()
@@ -79,6 +98,9 @@ class Lifeline:
                     os.kill(os.getpid(), signal.SIGTERM)
                 elif fd == self._reader:
                     numbers = os.read(self._reader, 512)
+                    if 0 in numbers:
+                        time.sleep(_AGAIN)
+                        os.kill(os.getpid(), signal.SIGTERM)
                     # SIGCHLD and others may share the wake-up descriptor
                     if not done and any(n in numbers for n in self._saved):
                         done = True

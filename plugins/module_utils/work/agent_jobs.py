@@ -77,8 +77,9 @@ class _Job:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.child.pid, signal.SIGKILL)
             self.exit = self.child.wait()
-        self.ended.set()
+        # said first: who waits for the end may end this process
         say(f"job {self.name} ended: {ending(self.exit)}")
+        self.ended.set()
 
 
 def ending(status):

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils import lifeline
+from ansible_collections.ocne.images.plugins.module_utils.errors import Interrupted
 
 PROGRAM = """
 import sys, time
@@ -56,10 +58,30 @@ def test_a_lost_reader_stops_it(process):
     assert "nobody reads its output any more" in process.stderr.read()
 
 
+def test_a_signal_whose_exception_python_drops_still_stops_it():
+    """A garbage collector that runs just then must not cost somebody a Ctrl-C."""
+    class Finalized:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+            reached.append("the end of the finalizer")
+
+    reached = []
+    with pytest.raises(Interrupted, match="received SIGINT"):
+        with lifeline.Lifeline():
+            thing = Finalized()
+            del thing
+            time.sleep(5)
+            reached.append("the end")
+    assert not reached
+
+
 def test_signals_are_as_before_afterwards():
+    hook = sys.unraisablehook
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     descriptors = len(os.listdir("/proc/self/fd"))
     with lifeline.Lifeline():
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
     assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert sys.unraisablehook is hook

@@ -18,6 +18,7 @@ from ansible_collections.ocne.images.plugins.module_utils import artifact
 from ansible_collections.ocne.images.plugins.module_utils.builders import transfer
 from ansible_collections.ocne.images.plugins.module_utils.builders.channel import ChannelLost
 from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.lifeline import Lifeline
 from ansible_collections.ocne.images.plugins.module_utils.progress import Progress, silent
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import TOKEN, Agent, Proxy, environment, until
 
@@ -306,28 +307,21 @@ def test_a_signal_ends_it_at_once(agent, tmp_path, name, small, way):
     path = write(tmp_path / "file", 8 * MIB, (0, os.urandom(8 * MIB)))
     transfer.push(agent.channel(), path, name, sha256(path), silent())
 
-    def stop(_number, _frame):
-        raise Interrupted("received SIGALRM")
-
     def slow(data, seen, upstream):
         time.sleep(0.1)
         return data
 
-    saved = signal.signal(signal.SIGALRM, stop)
-    try:
-        with Proxy(agent.port, slow) as proxy:
-            channel = agent.channel(proxy.port)
-            signal.setitimer(signal.ITIMER_REAL, 0.4)
-            began = time.monotonic()
-            with pytest.raises(Interrupted):
-                if way == "push":
-                    transfer.push(channel, path, name + "-2", sha256(path), silent())
-                else:
-                    transfer.fetch(channel, name, str(tmp_path / "back"), sha256(path), silent())
-            assert time.monotonic() - began < 2
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, saved)
+    with Proxy(agent.port, slow) as proxy:
+        channel = agent.channel(proxy.port)
+        began, timer = time.monotonic(), threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted), Lifeline():
+            timer.start()
+            if way == "push":
+                transfer.push(channel, path, name + "-2", sha256(path), silent())
+            else:
+                transfer.fetch(channel, name, str(tmp_path / "back"), sha256(path), silent())
+        timer.cancel()
+        assert time.monotonic() - began < 2
     assert not [thread for thread in threading.enumerate() if thread.name in ("transfer", "following-digest")]
     assert os.listdir(tmp_path) == ["file"]
 
@@ -342,23 +336,16 @@ def test_a_thread_that_cannot_be_woken_is_left_behind(agent, tmp_path, name, sma
     def spoil(data, seen, upstream):
         if not upstream and proxy.down > 300_000:
             if first.acquire(blocking=False):
-                os.kill(os.getpid(), signal.SIGALRM)
+                os.kill(os.getpid(), signal.SIGTERM)
             stall.wait(10)
         return data
 
-    def stop(_number, _frame):
-        raise Interrupted("received SIGALRM")
-
-    saved = signal.signal(signal.SIGALRM, stop)
     with Proxy(agent.port, spoil) as proxy:
         channel = agent.channel(proxy.port)
         monkeypatch.setattr(channel, "close", lambda ident=None: None)
         began = time.monotonic()
-        try:
-            with pytest.raises(Interrupted):
-                transfer.fetch(channel, name, str(tmp_path / "back"), sha256(path), silent())
-        finally:
-            signal.signal(signal.SIGALRM, saved)
+        with pytest.raises(Interrupted), Lifeline():
+            transfer.fetch(channel, name, str(tmp_path / "back"), sha256(path), silent())
         assert time.monotonic() - began < 5
         left = [thread for thread in threading.enumerate() if thread.name == "transfer"]
         assert left
