@@ -14,6 +14,7 @@ from . import package, pod_spec
 from .kube import ApiFault, admission_todo
 
 _PAUSE = 0.3              # seconds between two looks at a pod that starts
+_LOOK = 2                 # seconds between two looks at its events
 _PATIENCE = 60            # seconds that an API server may be away meanwhile
 _SETTLING = 2             # seconds that a Job may take to tell why it ends its pod
 #: seconds without a node before that counts as hopeless: an autoscaler says within these that it makes one
@@ -23,6 +24,8 @@ _BUSY = "No preemption victims found"
 _SCALING = ("TriggeredScaleUp", "Nominated")
 #: reasons for which a container waits that pass by themselves
 _PASSING = ("ContainerCreating", "PodInitializing", "ErrImagePull", None)
+#: what a kubelet says that is older than its API server and does not know image volumes, after some 10 s, and again for ever
+_UNKNOWN_VOLUME = "no volume plugin matched"
 _PULL = ("ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable", "ImageInspectError")
 
 
@@ -115,6 +118,7 @@ def wait(cluster, name, timeout, progress):
     """Wait until the builder's container runs; returns its pod. Raises ImageError as soon as that is hopeless, or after `timeout` seconds."""
     progress.phase("start builder pod")
     began, unschedulable = time.monotonic(), None
+    look = began + _LOOK
     while True:
         job = cluster.get("jobs", name)
         if job is None:
@@ -133,6 +137,9 @@ def wait(cluster, name, timeout, progress):
             if ended:
                 raise ImageError(f"the pod ended before its work began: {ended}", _where(cluster, pod), after(ended))
             _stuck(cluster, pod)
+            if pod_spec.mounted_image(pod) and time.monotonic() > look:
+                _no_mount(cluster, pod)
+                look = time.monotonic() + _LOOK
             why = _no_node(pod)
             if why is None or _BUSY in why:
                 unschedulable = None
@@ -266,6 +273,13 @@ def _stuck(cluster, pod):
                              "check image, and its pull secret (pod_overrides: imagePullSecrets)", waiting=reason)
         if reason not in _PASSING:
             raise ImageError(f"the pod cannot start: {reason}: {waiting.get('message', '')}".rstrip(": "), _where(cluster, pod), waiting=reason)
+
+
+def _no_mount(cluster, pod):
+    """Raise where the node does not know how to mount an image: its container only waits."""
+    for event in _events(cluster, pod, ("FailedMount",)):
+        if _UNKNOWN_VOLUME in event.get("message", ""):
+            raise ImageError("its node knows no image volumes", _where(cluster, pod), mountable=False)
 
 
 def _no_node(pod):

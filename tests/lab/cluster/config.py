@@ -7,6 +7,8 @@ from pathlib import Path
 import common
 from cluster import lab, pki
 
+#: who knows image volumes: all, the API server and no kubelet (an older node), nobody (before 1.35)
+IMAGE_VOLUMES = ('all', 'apiserver', 'none')
 CONTAINERD_SOCKET = '/run/containerd/containerd.sock'
 
 # Feature gates other than image volumes are those of the release.
@@ -21,7 +23,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: /{cgroup}
 failCgroupV1: false                 # a machine may have cgroup v1 only
 failSwapOn: false
-featureGates: {{ImageVolume: {image_volumes}}}
+featureGates: {{ImageVolume: {image_volumes_of_kubelet}}}
 oomScoreAdj: 0                      # a container in which the lab runs may lack CAP_SYS_RESOURCE
 maxOpenFiles: 20000
 resolvConf: ""                      # no way out, and so no names
@@ -87,9 +89,9 @@ def registries(state):
 
 
 def write(state, pause, image_volumes):
-    """All files of a new cluster; its state folder holds nothing of an older one."""
+    """All files of a new cluster; its state folder holds nothing of an older one. image_volumes: of IMAGE_VOLUMES."""
     values = {'state': state, 'pki': state / 'pki', 'pause': pause, 'socket': CONTAINERD_SOCKET, 'cgroup': lab.CGROUP, 'gateway': lab.GATEWAY,
-              'image_volumes': json.dumps(image_volumes)}
+              'image_volumes_of_kubelet': json.dumps(image_volumes == 'all')}
     pki.make(state / 'pki')
     for name in ('controllers', 'scheduler', 'kubelet'):
         pki.kubeconfig(state / 'pki' / (name + '.kubeconfig'), lab.API_FOR_PARTS, state / 'pki', certificate=name)
@@ -134,7 +136,7 @@ def parts(state, image_volumes):
             '--kubelet-preferred-address-types=InternalIP', '--service-account-issuer=https://kubernetes.default.svc',
             '--service-account-key-file=%s/accounts.pub' % certificates, '--service-account-signing-key-file=%s/accounts.key' % certificates,
             '--service-cluster-ip-range=' + lab.SERVICES, '--authorization-mode=Node,RBAC', '--enable-admission-plugins=NodeRestriction',
-            '--allow-privileged=true', '--feature-gates=ImageVolume=%s' % json.dumps(image_volumes), '--profiling=false'],
+            '--allow-privileged=true', '--feature-gates=ImageVolume=%s' % json.dumps(image_volumes != 'none'), '--profiling=false'],
         'controllers': [
             'kube-controller-manager', conf('controllers'), '--use-service-account-credentials', '--kube-api-qps=200', '--kube-api-burst=400',
             '--service-account-private-key-file=%s/accounts.key' % certificates, '--root-ca-file=%s/ca.crt' % certificates,

@@ -26,7 +26,7 @@ MADE_BY_US = OF_ONE_CLUSTER + ('var-lib', 'bin', 'options.json', 'kubelet.yaml',
 START_TIMEOUT = 240
 
 
-def up(state=None, image_volumes=True):
+def up(state=None, image_volumes='all'):
     """Start the cluster, or share the one that runs; returns how to reach it."""
     build.check()
     programs = build.binaries()
@@ -228,7 +228,7 @@ def main(argv):
              'down': 'Stop it, and only it.', 'restart': 'Kill a part of it, which comes back by itself.'}
     parser = argparse.ArgumentParser(prog=command, description=texts[command])
     if command == 'up':
-        parser.add_argument('--no-image-volumes', action='store_true', help='as clusters before 1.35 are')
+        parser.add_argument('--image-volumes', choices=config.IMAGE_VOLUMES, default='all', help='none: as clusters before 1.35; apiserver: its nodes are older')
     elif command == 'down':
         parser.add_argument('--purge', action='store_true', help='remove its state and the images, too')
     if command != 'restart':
@@ -239,7 +239,7 @@ def main(argv):
 
     def work():
         if command == 'up':
-            print(json.dumps(up(args.state, not args.no_image_volumes), indent=1))
+            print(json.dumps(up(args.state, args.image_volumes), indent=1))
         elif command == 'down':
             down(args.purge, args.state)
         else:
