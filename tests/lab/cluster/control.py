@@ -228,7 +228,8 @@ def main(argv):
              'down': 'Stop it, and only it.', 'restart': 'Kill a part of it, which comes back by itself.'}
     parser = argparse.ArgumentParser(prog=command, description=texts[command])
     if command == 'up':
-        parser.add_argument('--image-volumes', choices=config.IMAGE_VOLUMES, default='all', help='none: as clusters before 1.35; apiserver: its nodes are older')
+        parser.add_argument('--image-volumes', choices=config.IMAGE_VOLUMES, default='all',
+                            help='none: as clusters before 1.35; apiserver: its nodes are older')
     elif command == 'down':
         parser.add_argument('--purge', action='store_true', help='remove its state and the images, too')
     if command != 'restart':
