@@ -79,6 +79,11 @@ class Peer:
         first, _semicolon, rest = done.partition(";")
         return [label.strip() for label in first.split("\0") if label.strip()], rest
 
+    def take_uuids(self, image):
+        """Give the file systems from now on the UUIDs that they have in this image."""
+        done = run(["guestfish", "--ro", "--format=qcow2", "-a", image], input=f"run\nvfs-uuid {_BOOT}\nvfs-uuid {_ROOT}\n")
+        self._new = dict(zip(("boot", "root"), done.split()))
+
     def same(self, our, other):
         """Fault where the peer's image is not the same as ours, in all that was edited."""
         if self.look(f"{our}/image.qcow2") != self.look(f"{other}/image.qcow2"):

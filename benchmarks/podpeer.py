@@ -118,6 +118,11 @@ def whole(bench):
     """From the registry to the customized image on the controller, pod start included on both sides."""
     with opened(bench) as cluster:
         peer, rest = _Peer(bench, cluster), {"ours": [], "peer": []}
+        # the playbook derives the UUIDs from where the image comes from
+        first = bench.path("pod-whole-first")
+        _ours(cluster, first)
+        peer.script.take_uuids(f"{first}/image.qcow2")
+        shutil.rmtree(first)
 
         def timed(side, action, folder):
             with _Appliances() as appliances:

@@ -57,6 +57,18 @@ def _kvm_usable():
     return "vmx" in flags or "svm" in flags
 
 
+def _boot_options():
+    """Kernel options with which the fixed appliance of a builder image was tried when it was made (builder/appliance); empty elsewhere."""
+    folder = os.environ.get("LIBGUESTFS_PATH", "")
+    if not folder or "LIBGUESTFS_APPEND" in os.environ:
+        return ""
+    try:
+        with open(os.path.join(folder, "append"), encoding="ascii") as file:
+            return file.readline().strip()
+    except (OSError, ValueError):
+        return ""
+
+
 def _launch(disks, scratch, kvm):
     guestfs = _guestfs()
     handle = guestfs.GuestFS(python_return_dict=True)
@@ -69,6 +81,9 @@ def _launch(disks, scratch, kvm):
             handle.set_backend("direct")
         if not kvm:
             handle.set_backend_settings(["force_tcg"])
+        options = _boot_options()
+        if options:
+            handle.set_append(options)
         handle.set_tmpdir(scratch)
         handle.set_autosync(True)
         for disk in disks:

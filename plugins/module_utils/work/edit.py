@@ -128,25 +128,35 @@ class Editor:
             if partition.uuid in self._changed_uuids:
                 raise ImageError("boot and root have the same UUID", todo="the image is damaged or made to do harm: do not use it")
             new = self._uuids.get(name, partition.uuid)
-            if partition.uuid != new:
+            old = partition.uuid
+            if old != new:
                 self._set_uuid(partition, new)
-                self._changed_uuids[partition.uuid] = new
+                self._changed_uuids[old] = new
             self._values["uuids"][name] = new
 
     def _set_uuid(self, partition, new):
         where = f"partition {partition.number} ({partition.name or partition.label})"
+        # set_uuid() would first ask a process of its own for the type
+        if partition.filesystem == "xfs":
+            change = functools.partial(self._g.xfs_admin, partition.device, uuid=new)
+        else:
+            change = functools.partial(self._g.set_uuid, partition.device, new)
         try:
             try:
-                self._g.set_uuid(partition.device, new)
+                change()
             except RuntimeError as error:
                 if "log" not in str(error):
                     raise
                 # xfs_admin wants what is in the log written first; a mount does that
                 self._g.mount(partition.device, layout.ROOT)
                 self._g.umount(layout.ROOT)
-                self._g.set_uuid(partition.device, new)
+                change()
+            # while nothing has the device open, the kernel keeps none of it: this comes from the disk
+            layout.identify(self._g, partition)
         except RuntimeError as error:
             raise guest_error(error, f"giving {where} a new UUID") from error
+        if partition.uuid != new:
+            raise ImageError("the new UUID of a file system does not read back", partition.name)
 
     def _renamed(self, text):
         for old, new in self._changed_uuids.items():
@@ -348,11 +358,6 @@ class Editor:
         for path, check in self._checks.items():
             if not check():
                 raise ImageError("what was written to the image does not read back", path, "look for a faulty disk or memory, then run the task again")
-        for name in self._uuids:
-            partition = getattr(self._roles, name)
-            layout.identify(self._g, partition)
-            if partition.uuid != self._uuids[name]:
-                raise ImageError("the new UUID of a file system does not read back", partition.name)
 
     def _absent(self, path):
         return layout.lstat(self._g, path) is None
