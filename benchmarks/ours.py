@@ -12,7 +12,7 @@ from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
 def work(kind, options, folder):
     """Do a Job and bring what it made (fsynced, checked, with its checksum) to `folder`, as a module does. Returns its Result."""
-    with artifact.staging(os.path.join(folder, "image")) as staging:
+    with artifact.staging_folder(os.path.join(folder, "image")) as staging:
         result = local.run(Job(kind, options, staging.path), lambda event: None, staging.lock)
         for made in result.artifacts:
             for name in [*made.extents, os.path.basename(made.path)]:

@@ -39,7 +39,7 @@ def canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
-def digest(value):
+def digest_of(value):
     """sha256 of the canonical form, hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
@@ -130,7 +130,7 @@ class Record:
     @property
     def recipe(self):
         """One digest over all that decides the content."""
-        return digest({"kind": self.kind, "source": self.source, "options": self.options})
+        return digest_of({"kind": self.kind, "source": self.source, "options": self.options})
 
     def dump(self):
         return dict(dataclasses.asdict(self), recipe=self.recipe)
@@ -293,7 +293,7 @@ class Staging:
 
 
 @contextlib.contextmanager
-def staging(dest):
+def staging_folder(dest):
     """A folder on the destination's file system, removed on leaving whatever happens. Raises ImageError."""
     folder, name = os.path.split(dest)
     sweep(dest)

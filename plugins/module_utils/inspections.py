@@ -25,7 +25,7 @@ class Inspections:
         self._image = path
         self._began = time.time_ns()
         self._stat = dict(artifact.stat_of(path), device=os.stat(path).st_dev)
-        key = artifact.digest([inspect.VERSION, os.path.realpath(path), self._stat, options])
+        key = artifact.digest_of([inspect.VERSION, os.path.realpath(path), self._stat, options])
         self._path = os.path.join(self._folder, key + ".json")
 
     def known(self):

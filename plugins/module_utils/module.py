@@ -164,11 +164,11 @@ class ImageModule:
 
     @contextlib.contextmanager
     def staging(self, dest):
-        """artifact.staging() for a destination; what goes to a workspace is staged in the pod."""
+        """artifact.staging_folder() for a destination; what goes to a workspace is staged in the pod."""
         if self._kept(dest):
             yield artifacts.Staging(dest, None)
         else:
-            with artifacts.staging(dest) as staging:
+            with artifacts.staging_folder(dest) as staging:
                 yield staging
 
     # --- records ---------------------------------------------------------------------------------

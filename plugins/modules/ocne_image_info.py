@@ -457,7 +457,7 @@ def scratch():
         raise ImageError("it is not a folder of this user alone", folder,
                          "remove it, or set TMPDIR to another folder in the task's environment")
     try:
-        with artifacts.staging(os.path.join(folder, "info")) as staging:
+        with artifacts.staging_folder(os.path.join(folder, "info")) as staging:
             yield staging
     finally:
         with contextlib.suppress(OSError):   # another run is in there

@@ -98,7 +98,7 @@ class Wish:
 
     def digest(self):
         """Tells one wish from another; what may be secret is in it as a digest only."""
-        return artifact.digest([VERSION, dataclasses.asdict(self)])
+        return artifact.digest_of([VERSION, dataclasses.asdict(self)])
 
 
 def parse_quantity(text):

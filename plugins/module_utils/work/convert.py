@@ -146,7 +146,7 @@ def _file_name(source, options):
         return f"image{formats.SUFFIXES[options.format]}"
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(".vmdk"))[:120]
     what = dataclasses.asdict(dataclasses.replace(options, verify=False, opened=None))
-    recipe = artifact.digest([what, artifact.stat_of(source.path)])
+    recipe = artifact.digest_of([what, artifact.stat_of(source.path)])
     return f"{stem}-{recipe[:10]}.vmdk"
 
 

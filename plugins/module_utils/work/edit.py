@@ -28,7 +28,7 @@ class _Site:
 
     def __init__(self, g, deployment, roles):
         self.deployment = deployment
-        self.view = layout.view(g, deployment, roles)
+        self.view = layout.booted_view(g, deployment, roles)
         self._g = g
         self._policy = self._ids = None
 
@@ -98,7 +98,7 @@ class Editor:
 
     def _read_entries(self):
         g = self._g
-        folder = layout.loader(g)
+        folder = layout.loader_folder(g)
         entries = layout.boot_entries(g, folder) if folder else []
         self._entries = [entry for entry in entries if entry.entry.get("linux")]
         for entry in self._entries:
@@ -189,7 +189,7 @@ class Editor:
 
     def _all_views(self):
         booting = {site.deployment.path: site.view for site in self._sites}
-        return [booting.get(deployment.path) or layout.view(self._g, deployment, self._roles) for deployment in layout.all_deployments(self._g)]
+        return [booting.get(deployment.path) or layout.booted_view(self._g, deployment, self._roles) for deployment in layout.all_deployments(self._g)]
 
     def _remove_machine_ids(self):
         if self._recipe.machine_id != "remove":

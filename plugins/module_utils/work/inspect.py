@@ -161,11 +161,11 @@ def _overlay(facts, scratch):
 
 
 def _contents(g, options, warnings):
-    parts = layout.partitions(g, "/dev/sda")
+    parts = layout.read_partitions(g, "/dev/sda")
     values = {"partitions": [_partition(part) for part in parts], "ostree": None, "boot_entries": [], "ignition": None,
               "fstab": None, "machine_id": None, "files": [], "read": []}
     try:
-        roles = layout.roles(parts)
+        roles = layout.roles_of(parts)
     except ImageError as error:
         warnings.append(str(error))
         roles = layout.Roles()
@@ -185,7 +185,7 @@ def _contents(g, options, warnings):
         return values
     deployment = _boot(g, roles, values, warnings)
     if deployment:
-        view = layout.view(g, deployment, roles)
+        view = layout.booted_view(g, deployment, roles)
         values["ostree"] = _ostree(g, view, deployment)
     else:
         view = layout.View(g, {"/": layout.ROOT, **({"/boot": layout.BOOT} if roles.boot else {})})
@@ -205,7 +205,7 @@ def _partition(part):
 def _boot(g, roles, values, warnings):
     """Fills in the boot entries and what they tell of Ignition; returns the deployment that boots, or None."""
     deployment = None
-    folder = layout.loader(g) if roles.boot else None
+    folder = layout.loader_folder(g) if roles.boot else None
     entries = layout.boot_entries(g, folder) if folder else []
     for number, found in enumerate(entries):
         try:

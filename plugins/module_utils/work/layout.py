@@ -58,7 +58,7 @@ class Roles:
     efi: object = None
 
 
-def partitions(g, device):
+def read_partitions(g, device):
     """The partitions of one device (/dev/sda) and their file systems, in the order of their numbers. Raises ImageError."""
     try:
         found = _table(g, device)
@@ -125,7 +125,7 @@ def _only(found, what):
     return found[0] if found else None
 
 
-def roles(found):
+def roles_of(found):
     """Boot, root and EFI among the partitions: by GPT name, else by file system label. Raises ImageError where two have one name."""
     def role(*names):
         return (_only([part for part in found if part.name.lower() in names], names[0])
@@ -137,10 +137,10 @@ def roles(found):
 def find_roles(g, device):
     """The Roles of one device; what its file systems say is read only where the names of its partitions leave that open. Raises ImageError."""
     try:
-        named = roles(_table(g, device))
+        named = roles_of(_table(g, device))
     except RuntimeError as error:
         raise guest_error(error, "reading the partition table") from error
-    return named if named.boot and named.root else roles(partitions(g, device))
+    return named if named.boot and named.root else roles_of(read_partitions(g, device))
 
 
 def make_mountpoints(g):
@@ -331,7 +331,7 @@ class BootEntry:
     deployment: object = None   # Deployment, or None where its `ostree=` names none
 
 
-def loader(g):
+def loader_folder(g):
     """The folder of the boot loader's entries in the boot partition: loader.0 or loader.1, which the link `loader` names;
     `loader` where that is a folder (no ostree); None where there is nothing. Raises ImageError for another link."""
     status = lstat(g, BOOT + "/loader")
@@ -355,7 +355,7 @@ def _rank(name, entry):
 
 
 def boot_entries(g, folder):
-    """The boot entries below `folder` (see loader()), the default one first. Raises ImageError."""
+    """The boot entries below `folder` (see loader_folder()), the default one first. Raises ImageError."""
     path = f"{BOOT}/{folder}/entries"
     if not is_folder(lstat(g, f"{BOOT}/{folder}")) or not is_folder(lstat(g, path)):
         return []
@@ -399,7 +399,7 @@ def all_deployments(g):
     return found
 
 
-def view(g, deployment, found):
+def booted_view(g, deployment, found):
     """The View that the booted deployment has of the mounted image. found: Roles."""
     mounts = {"/": f"{ROOT}/{deployment.path}", "/var": f"{ROOT}/{deployment.var}", "/sysroot": ROOT}
     if found.boot:

@@ -11,7 +11,7 @@ import os
 import re
 import uuid
 
-from ..artifact import canonical, digest, sha256_file, text_digest
+from ..artifact import canonical, digest_of, sha256_file, text_digest
 from ..errors import ImageError, from_os_error
 from . import bls, ignition
 
@@ -85,7 +85,7 @@ class Recipe:
             return {}
         if self.uuids == "random":
             return {name: str(uuid.uuid4()) for name in ("boot", "root")}
-        base = digest({"source": source, "options": self.canonical()})
+        base = digest_of({"source": source, "options": self.canonical()})
         return {name: str(uuid.uuid5(_NAMESPACE, f"{base}.{name}")) for name in ("boot", "root")}
 
 

@@ -13,7 +13,7 @@ from ansible_collections.ocne.images.plugins.module_utils.work.job import Artifa
 
 def make(folder, dest, content=b"image", extents=()):
     """Stage and publish a real small file."""
-    with artifacts.staging(str(dest)) as staging:
+    with artifacts.staging_folder(str(dest)) as staging:
         path = os.path.join(staging.path, "out")
         with open(path, "wb") as file:
             file.write(content)
@@ -91,7 +91,7 @@ def test_staging_is_gone_after_a_fault_and_the_destination_as_it_was(tmp_path):
     dest = tmp_path / "disk"
     dest.write_bytes(b"old")
     with pytest.raises(RuntimeError):
-        with artifacts.staging(str(dest)) as staging:
+        with artifacts.staging_folder(str(dest)) as staging:
             with open(os.path.join(staging.path, "out"), "wb") as file:
                 file.write(b"half")
             raise RuntimeError
@@ -107,9 +107,9 @@ def test_the_next_run_removes_what_a_dead_one_left_and_not_what_a_living_one_has
     (dead / "big").write_text("left")
     foreign = tmp_path / ".disk2.0123.ocne-staging"
     foreign.mkdir()
-    with artifacts.staging(str(dest)) as first:
+    with artifacts.staging_folder(str(dest)) as first:
         assert not dead.exists()
-        with artifacts.staging(str(dest)) as second:
+        with artifacts.staging_folder(str(dest)) as second:
             assert first.path != second.path
             assert os.path.isdir(first.path)
     assert foreign.exists()

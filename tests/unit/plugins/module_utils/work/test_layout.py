@@ -70,7 +70,7 @@ def entry(image, name, options, version=1):
 
 def entries(image):
     g = Handle(image)
-    return layout.boot_entries(g, layout.loader(g))
+    return layout.boot_entries(g, layout.loader_folder(g))
 
 
 # --- loader, entries, deployments ----------------------------------------------------------------------
@@ -97,14 +97,14 @@ def test_a_loader_that_leads_elsewhere_is_refused(image, target):
     (image / "boot/loader").unlink()
     (image / "boot/loader").symlink_to(target)
     with pytest.raises(ImageError, match="not to loader.0 or loader.1"):
-        layout.loader(Handle(image))
+        layout.loader_folder(Handle(image))
 
 
 def test_a_loader_that_is_a_folder_and_one_that_is_missing(image):
     (image / "boot/loader").unlink()
-    assert layout.loader(Handle(image)) is None
+    assert layout.loader_folder(Handle(image)) is None
     (image / "boot/loader").mkdir()
-    assert layout.loader(Handle(image)) == "loader"
+    assert layout.loader_folder(Handle(image)) == "loader"
     assert layout.boot_entries(Handle(image), "loader") == []
 
 
@@ -171,7 +171,7 @@ def test_a_loop_of_links_is_refused(image):
 
 @pytest.fixture
 def view(image):
-    return layout.view(Handle(image), layout.Deployment("ock", COMMIT, 0), layout.Roles(boot=True, root=True, efi=True))
+    return layout.booted_view(Handle(image), layout.Deployment("ock", COMMIT, 0), layout.Roles(boot=True, root=True, efi=True))
 
 
 @pytest.mark.parametrize("path,real", [
@@ -247,11 +247,11 @@ ID = "8645d312-2c61-54a4-8855-16c7c7f20d18"
 def test_partitions_by_name(table, size):
     disk = Disk({1: (EFI, "EFI-SYSTEM", 300, 10), 4: (LINUX, "root", 320, 10), 2: (LINUX, "boot", 310, 10)}, table, size)
     disk.xfs(2, ID, b"other")
-    found = layout.partitions(disk, "/dev/sda")
+    found = layout.read_partitions(disk, "/dev/sda")
     assert [(part.number, part.name, part.start, part.size, part.type) for part in found] == [
         (1, "EFI-SYSTEM", 300 * 512, 5120, EFI), (2, "boot", 310 * 512, 5120, LINUX), (4, "root", 320 * 512, 5120, LINUX)]
     assert (found[1].filesystem, found[1].uuid, found[1].label) == ("xfs", ID, "other")
-    roles = layout.roles(found)
+    roles = layout.roles_of(found)
     assert (roles.boot.number, roles.root.number, roles.efi.number) == (2, 4, 1)
 
 
@@ -259,15 +259,15 @@ def test_partitions_by_label_where_names_say_nothing():
     disk = Disk({1: (LINUX, "", 300, 10), 2: (LINUX, "Linux", 310, 10)})
     disk.xfs(1, ID, b"root")
     disk.xfs(2, ID, b"boot")
-    roles = layout.roles(layout.partitions(disk, "/dev/sda"))
+    roles = layout.roles_of(layout.read_partitions(disk, "/dev/sda"))
     assert (roles.boot.number, roles.root.number, roles.efi) == (2, 1, None)
 
 
 def test_two_partitions_of_one_name_are_refused():
     disk = Disk({1: (LINUX, "boot", 300, 10), 2: (LINUX, "boot", 310, 10)})
     with pytest.raises(ImageError, match="2 partitions named boot"):
-        layout.roles(layout.partitions(disk, "/dev/sda"))
+        layout.roles_of(layout.read_partitions(disk, "/dev/sda"))
 
 
 def test_efi_by_its_type():
-    assert layout.roles(layout.partitions(Disk({3: (EFI, "esp", 300, 10)}), "/dev/sda")).efi.number == 3
+    assert layout.roles_of(layout.read_partitions(Disk({3: (EFI, "esp", 300, 10)}), "/dev/sda")).efi.number == 3
