@@ -12,7 +12,7 @@ import sys
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact
 from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel, pod_life, transfer
-from ansible_collections.ocne.images.plugins.module_utils.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 
 
 def main(kubeconfig, namespace, builder, way):

@@ -31,7 +31,7 @@ _value:
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profile
 
 

@@ -19,8 +19,8 @@ import os
 import secrets
 import shutil
 
-from .errors import ImageError, from_os_error
-from .progress import silent
+from .common.errors import ImageError, from_os_error
+from .common.progress import silent
 
 RECORD_SUFFIX = ".record.json"
 #: raised when the meaning of a record changes: older ones then count as absent

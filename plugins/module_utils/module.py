@@ -14,9 +14,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import artifact as artifacts
 from .builders import local, pod, workspace
-from .errors import ImageError, from_os_error
-from .lifeline import Lifeline
-from .progress import CHANNEL_VARIABLE, Progress
+from .common.errors import ImageError, from_os_error
+from .common.lifeline import Lifeline
+from .common.progress import CHANNEL_VARIABLE, Progress
 from .work.job import Job
 
 #: options of every module that writes an artifact; documented in doc_fragments/artifact.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .errors import ImageError
+from .common.errors import ImageError
 from .oci_hostname import FILES as OCI_HOSTNAME_FILES
 
 #: a screen in place of the serial line that boot images come with

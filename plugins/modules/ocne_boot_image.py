@@ -202,7 +202,7 @@ import tempfile
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.registry import REGISTRY_SPEC, access, registry_options
 from ansible_collections.ocne.images.plugins.module_utils.work import reference

@@ -135,7 +135,7 @@ error:
 import datetime
 
 from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel, pod_life, pod_spec
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.module import run_module
 
 

@@ -212,7 +212,7 @@ import os
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, from_os_error
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, from_os_error
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 
 _FORMATS = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}

@@ -317,7 +317,7 @@ import os
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
 from ansible_collections.ocne.images.plugins.module_utils import platforms
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.work import formats, recipe
 

@@ -436,7 +436,7 @@ import tempfile
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.inspections import Inspections
 from ansible_collections.ocne.images.plugins.module_utils.module import run_module
 

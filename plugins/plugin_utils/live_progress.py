@@ -17,7 +17,7 @@ import time
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.ocne.images.plugins.module_utils.progress import CHANNEL_VARIABLE, describe
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import CHANNEL_VARIABLE, describe
 
 _display = Display()
 _INTERVAL = 5   # seconds between two lines, unless ocne_images_progress_interval says otherwise

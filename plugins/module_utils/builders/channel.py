@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from ..work.agent import AGENT_HEADER, TOKEN_HEADER
 
 #: seconds a lost connection is waited for

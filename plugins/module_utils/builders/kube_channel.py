@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from ..work.agent import TOKEN_HEADER
 from . import kube_exec, package, pod_life, pod_spec
 from .channel import Channel, ChannelLost, Response

@@ -16,7 +16,7 @@ import ssl
 import time
 from urllib.parse import urlencode
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from .kube import SOCKET_OPTIONS, Unreachable, is_starting
 
 _STDIN, _STDOUT, _STDERR, _ERROR, _CLOSE = 0, 1, 2, 3, 255

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from . import pod_spec
 from .kube import CONNECTION_SPEC
 

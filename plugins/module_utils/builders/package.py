@@ -10,14 +10,14 @@ import io
 import pkgutil
 import zipfile
 
-from .. import artifact, errors, lifeline, progress
-
 # the payload of a module holds what is imported: local names every kind of work
 from ..work import agent
 from . import local  # noqa: F401  pylint: disable=unused-import
 
 _TIME = (1980, 1, 1, 0, 0, 0)   # of all files: the oldest that a zip file can tell
-_WORK = agent.__name__.rpartition(".")[0]
+_ROOT = __name__.rpartition(".builders.")[0]
+#: the rooms and files that the program needs
+_PARTS = ("common", "artifact", "work")
 
 
 def _source(name):
@@ -27,17 +27,31 @@ def _source(name):
     return source if isinstance(source, bytes) else source.encode()
 
 
+def _files():
+    """{path in the zip file: content}"""
+    packages, modules = {_ROOT}, []
+    for part in _PARTS:
+        name = f"{_ROOT}.{part}"
+        places = importlib.util.find_spec(name).submodule_search_locations
+        if places is None:
+            modules.append(name)
+            name = name.rpartition(".")[0]
+        packages.add(name)
+        for found in pkgutil.walk_packages(places or [], f"{name}."):
+            (packages.add if found.ispkg else modules.append)(found.name)
+    for package in list(packages):
+        while "." in package:
+            package = package.rpartition(".")[0]
+            packages.add(package)
+    files = {f"{name.replace('.', '/')}/__init__.py": b"" for name in packages}
+    files.update({f"{name.replace('.', '/')}.py": _source(name) for name in modules})
+    return files
+
+
 @functools.lru_cache(maxsize=1)
 def program():
     """(zip file as bytes, its sha256): the same everywhere for the same collection, as nothing in it is compressed."""
-    files = {}
-    package = _WORK.split(".")
-    for count in range(1, len(package) + 1):
-        files["/".join([*package[:count], "__init__.py"])] = b""
-    names = [module.__name__ for module in (artifact, errors, lifeline, progress)]
-    names += [f"{_WORK}.{found.name}" for found in pkgutil.iter_modules(importlib.util.find_spec(_WORK).submodule_search_locations)]
-    for name in names:
-        files[name.replace(".", "/") + ".py"] = _source(name)
+    files = _files()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(files):
@@ -51,4 +65,4 @@ def program():
 #: python3 -I -c START PROGRAM.zip --workspace ...: the main process of the pod
 START = f"import sys; sys.path.insert(0, sys.argv[1]); from {agent.__name__} import main; main()"
 #: python3 -I -c TUNNEL PROGRAM.zip PORT: standard input and output as a connection to the agent
-TUNNEL = f"import sys; sys.path.insert(0, sys.argv[1]); from {_WORK}.tunnel import tunnel; tunnel(int(sys.argv[2]))"
+TUNNEL = f"import sys; sys.path.insert(0, sys.argv[1]); from {agent.__name__.rpartition('.')[0]}.tunnel import tunnel; tunnel(int(sys.argv[2]))"

@@ -15,8 +15,8 @@ import os
 import secrets
 import tempfile
 
-from ..errors import ImageError, Interrupted
-from ..progress import Progress
+from ..common.errors import ImageError, Interrupted
+from ..common.progress import Progress
 from ..work import boot_image, program
 from ..work import job as wire
 from . import local, package, pod_spec, sources

@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from . import package, pod_spec
 from .kube import ApiFault, admission_todo
 

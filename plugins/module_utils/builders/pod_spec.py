@@ -14,7 +14,7 @@ import re
 import secrets
 
 from .. import artifact
-from ..errors import ImageError
+from ..common.errors import ImageError
 
 #: raised when the pod is made in another way, so that a pod of an older release is not taken for one of this
 VERSION = 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 
-from ..errors import ImageError, Interrupted
+from ..common.errors import ImageError, Interrupted
 from . import kube, kube_channel, options, pod_life, pod_spec, sources
 from .channel import PATIENCE, patiently
 

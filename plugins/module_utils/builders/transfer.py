@@ -17,10 +17,10 @@ import time
 from urllib.parse import quote
 
 from .. import artifact
-from ..errors import ImageError, from_os_error
+from ..common.background import Background
+from ..common.errors import ImageError, from_os_error
 from ..work import coding, extents
 from ..work.agent import CHECKSUM_HEADER
-from ..work.background import Background
 from ..work.copying import copy
 from ..work.following import FollowingDigest
 from .channel import PATIENCE, Refused, patiently

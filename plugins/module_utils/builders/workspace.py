@@ -8,8 +8,8 @@ import re
 import tempfile
 
 from .. import artifact
-from ..errors import ImageError, from_os_error
-from ..progress import silent
+from ..common.errors import ImageError, from_os_error
+from ..common.progress import silent
 from ..work import extents, formats
 from . import transfer
 

@@ -37,7 +37,7 @@ import time
 import traceback
 import urllib.parse
 
-from ..errors import ImageError, from_os_error
+from ..common.errors import ImageError, from_os_error
 from . import coding, extents
 from . import job as wire
 from .agent_files import LARGEST, Files, Refusal

@@ -16,9 +16,9 @@ import threading
 import time
 
 from .. import artifact
-from ..errors import ImageError
+from ..common.background import Background
+from ..common.errors import ImageError
 from . import coding
-from .background import Background
 from .extents import BLOCK, RangeSet, append, changes, read_ranges, write_all
 from .following import FollowingDigest
 

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from . import job as wire
 from .agent_files import Refusal
 

@@ -10,8 +10,8 @@ import platform
 import threading
 
 from .. import artifact
-from ..errors import ImageError
-from .process import descendants, kill_descendants
+from ..common.errors import ImageError
+from ..common.process import descendants, kill_descendants
 
 #: seconds that a launch with KVM may take before it counts as hung (2-6 are usual)
 _KVM_PATIENCE = 60

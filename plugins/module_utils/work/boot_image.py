@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from . import containers, mounted, reference
 from .formats import guard
 from .job import Artifact, Input, Result, load_options

@@ -11,7 +11,7 @@ import ctypes
 import functools
 import zlib
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from .scratch import Scratch
 
 _LEVEL = 1

@@ -12,10 +12,11 @@ import re
 import threading
 
 from .. import artifact
-from ..errors import ImageError
-from . import formats, process
+from ..common import process
+from ..common.background import Background
+from ..common.errors import ImageError
+from . import formats
 from . import job as wire
-from .background import Background
 
 #: vmdk subformats of a descriptor and further files, which it names
 _MULTI_FILE = ("monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat")

@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 
-from ..errors import from_os_error
+from ..common.errors import from_os_error
 from . import extents
 
 _FICLONE = 0x40049409          # linux/fs.h, on all but a few architectures

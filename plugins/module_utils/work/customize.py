@@ -8,10 +8,11 @@ import dataclasses
 import os
 
 from .. import artifact
-from ..errors import ImageError, Interrupted
-from . import formats, process, recipe
+from ..common import process
+from ..common.background import Background
+from ..common.errors import ImageError, Interrupted
+from . import formats, recipe
 from .appliance import Disk, appliance
-from .background import Background
 from .copying import copy
 from .edit import Editor
 from .job import Artifact, Input, Result, load_options

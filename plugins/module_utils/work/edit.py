@@ -8,7 +8,7 @@ import posixpath
 import re
 import stat
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from . import bls, ignition, layout
 from .appliance import guest_error
 from .selinux import RULE_FILES, SUBSTITUTION_FILES, XATTR, FileContexts

@@ -16,8 +16,8 @@ import struct
 import subprocess
 import uuid
 
-from ..errors import ImageError, from_os_error
-from . import process
+from ..common import process
+from ..common.errors import ImageError, from_os_error
 
 #: name as qemu-img has it -> ending of a file name; vpc is what users know as VHD
 SUFFIXES = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}

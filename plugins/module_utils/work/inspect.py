@@ -16,8 +16,9 @@ import re
 import stat
 import struct
 
-from ..errors import ImageError
-from . import bls, formats, layout, process
+from ..common import process
+from ..common.errors import ImageError
+from . import bls, formats, layout
 from . import job as wire
 from .appliance import Disk, appliance, guest_error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 
 #: raised when the meaning of a Job or a Result changes
 PROTOCOL = 1

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import posixpath
 
-from ..errors import ImageError
-from ..progress import human_bytes
+from ..common.errors import ImageError
+from ..common.progress import human_bytes
 from .output import Output
 from .pipeline import ahead, decompressed, hashed
 from .tar_stream import TarStream, is_sparse

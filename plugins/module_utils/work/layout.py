@@ -14,7 +14,7 @@ import stat
 import struct
 import uuid
 
-from ..errors import ImageError
+from ..common.errors import ImageError
 from . import bls, ignition
 from .appliance import guest_error
 

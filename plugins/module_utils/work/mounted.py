@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import ImageError, from_os_error
+from ..common.errors import ImageError, from_os_error
 from .output import Output
 from .pipeline import ahead
 

@@ -9,7 +9,7 @@ import os
 import threading
 
 from .. import artifact
-from ..errors import ImageError, from_os_error
+from ..common.errors import ImageError, from_os_error
 
 _SYNC_EVERY = 64 << 20     # bytes after which what was written is brought to the disk, while work goes on
 

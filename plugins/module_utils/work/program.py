@@ -8,12 +8,12 @@ import os
 import sys
 import traceback
 
-from ..errors import ImageError, Interrupted, from_os_error
-from ..lifeline import Lifeline
-from ..progress import Progress
+from ..common import oom
+from ..common.errors import ImageError, Interrupted, from_os_error
+from ..common.lifeline import Lifeline
+from ..common.process import kill_descendants
+from ..common.progress import Progress
 from . import job as wire
-from . import memory
-from .process import kill_descendants
 
 #: kind of work -> its file in this folder, which has run, needs_guestfs, inputs, base_of and READS_ONLY
 KINDS = {"boot_image": "boot_image", "inspect": "inspect", "customize": "customize", "convert": "convert"}
@@ -47,7 +47,7 @@ def main():
     """Exit status 0 with a result, 1 with an error line, 2 where nobody is left to read one."""
     try:
         try:
-            kills = memory.kills()
+            kills = oom.kills()
             with Lifeline(on_stop=kill_descendants) as lifeline:
                 try:
                     # the line is short (options, not images); standard input may stay open behind it
@@ -57,7 +57,7 @@ def main():
                         # a child that was killed on the way out looks like a fault of its own
                         error = Interrupted(lifeline.stopped)
                     if not isinstance(error, Interrupted):
-                        error = memory.explained(error, kills)
+                        error = oom.explained(error, kills)
                     line, status = wire.dump("error", error.as_dict()), 1
         except Interrupted as error:
             line, status = wire.dump("error", error.as_dict()), 1

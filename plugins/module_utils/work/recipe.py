@@ -12,7 +12,7 @@ import re
 import uuid
 
 from ..artifact import canonical, digest_of, sha256_file, text_digest
-from ..errors import ImageError, from_os_error
+from ..common.errors import ImageError, from_os_error
 from . import bls, ignition
 
 #: raised when the same options begin to mean other content

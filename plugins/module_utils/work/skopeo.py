@@ -13,8 +13,9 @@ import random
 import subprocess
 import time
 
-from ..errors import ImageError, Interrupted
-from . import logins, process
+from ..common import process
+from ..common.errors import ImageError, Interrupted
+from . import logins
 from .skopeo_errors import explain
 
 #: seconds without an answer after which a registry counts as not answering

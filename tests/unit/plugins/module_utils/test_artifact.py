@@ -7,7 +7,7 @@ import os
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Artifact
 
 

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.module import ImageModule
-from ansible_collections.ocne.images.plugins.module_utils.progress import silent
 from ansible_collections.ocne.images.plugins.modules import ocne_image_customize as module
 
 

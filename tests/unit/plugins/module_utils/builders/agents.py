@@ -16,6 +16,7 @@ import time
 import zipfile
 
 from ansible_collections.ocne.images.plugins.module_utils.builders import channel, package
+from ansible_collections.ocne.images.plugins.module_utils.work import program as work_program
 
 TOKEN = "only-the-two-ends-know"
 
@@ -81,13 +82,12 @@ class Agent:
 
 def program(source):
     """A program for the agent: a zip file whose main() runs this source."""
-    folder = package._WORK.replace(".", "/")
+    parts = work_program.__name__.split(".")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        parts = folder.split("/")
-        for count in range(1, len(parts) + 1):
+        for count in range(1, len(parts)):
             archive.writestr(zipfile.ZipInfo("/".join(parts[:count]) + "/__init__.py"), "")
-        archive.writestr(zipfile.ZipInfo(f"{folder}/program.py"), "import json, os, signal, subprocess, sys, time\n\n\ndef main():\n"
+        archive.writestr(zipfile.ZipInfo("/".join(parts) + ".py"), "import json, os, signal, subprocess, sys, time\n\n\ndef main():\n"
                          + "".join(f"    {line}\n" for line in source.strip().splitlines()))
     return buffer.getvalue()
 

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders import kube
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import until
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders import local
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.process import descendants
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
-from ansible_collections.ocne.images.plugins.module_utils.work.process import descendants
 
 
 def test_an_error_of_the_program_comes_back_as_an_error(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.ocne.images.plugins.module_utils.builders import pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.pod_spec import Wish
 from ansible_collections.ocne.images.plugins.module_utils.builders.sources import Source
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 
 def job(**wish):

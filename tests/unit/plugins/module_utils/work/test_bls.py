@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work import bls
 
 ENTRY = """\

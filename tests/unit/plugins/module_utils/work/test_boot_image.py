@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.work import boot_image
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.images import Image, member, qcow2, tar
@@ -194,7 +194,7 @@ def test_there_is_nothing(work, tmp_path):
 
 
 def test_a_missing_skopeo_is_one_sentence(work, tmp_path, monkeypatch):
-    from ansible_collections.ocne.images.plugins.module_utils.work import process
+    from ansible_collections.ocne.images.plugins.module_utils.common import process
     monkeypatch.setattr(process.shutil, "which", lambda *arguments, **keywords: None)
     with pytest.raises(ImageError, match="skopeo is not installed.*install the package skopeo"):
         work(f"dir:{one(tmp_path).folder}")

@@ -14,8 +14,8 @@ import tracemalloc
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.progress import Progress, silent
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, silent
 from ansible_collections.ocne.images.plugins.module_utils.work import layers as module
 from ansible_collections.ocne.images.plugins.module_utils.work.image_folder import ImageFolder
 from ansible_collections.ocne.images.plugins.module_utils.work.layers import Extraction

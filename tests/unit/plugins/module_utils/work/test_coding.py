@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work import coding
 
 TEXT = b"".join(b"line %09d of some text\n" % number for number in range(20000))

@@ -10,8 +10,8 @@ import stat
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.work import containers, reference
 from ansible_collections.ocne.images.plugins.module_utils.work.policy import accepts_everything
 from ansible_collections.ocne.images.plugins.module_utils.work.skopeo import Registry, Skopeo

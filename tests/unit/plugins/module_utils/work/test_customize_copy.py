@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.work import copying
 
 

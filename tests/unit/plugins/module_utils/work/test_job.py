@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work import job as wire
 
 

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work import bls, layout
 
 COMMIT = "a" * 64

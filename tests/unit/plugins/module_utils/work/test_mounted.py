@@ -9,8 +9,8 @@ import random
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.work import boot_image, mounted
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.images import qcow2

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils import platforms
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work import recipe
 
 SOURCE = {"sha256": "0" * 64}

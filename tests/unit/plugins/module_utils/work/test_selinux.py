@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work import selinux
 
 CONTEXTS = r"""

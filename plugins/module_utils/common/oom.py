@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 
-from ..errors import ImageError
+from .errors import ImageError
 
 #: of a container's own control group, version 2 and version 1 (Linux Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst)
 _COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")

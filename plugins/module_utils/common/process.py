@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from ..errors import ImageError
+from .errors import ImageError
 
 #: tool -> (Debian package, RPM package), for the sentence about a missing one
 _PACKAGES = {

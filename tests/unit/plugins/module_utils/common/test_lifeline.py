@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils import lifeline
-from ansible_collections.ocne.images.plugins.module_utils.errors import Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common import lifeline
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import Interrupted
 
 PROGRAM = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.ocne.images.plugins.module_utils.lifeline import Lifeline
-from ansible_collections.ocne.images.plugins.module_utils.errors import Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import Lifeline
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import Interrupted
 try:
     with Lifeline(on_stop=lambda: sys.stderr.write("on_stop\\n")):
         print("ready", flush=True)

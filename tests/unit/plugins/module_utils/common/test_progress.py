@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.progress import Progress, describe, human_bytes
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, describe, human_bytes
 
 
 class Clock:
