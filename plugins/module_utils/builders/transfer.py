@@ -19,10 +19,11 @@ from urllib.parse import quote
 from .. import artifact
 from ..common.background import Background
 from ..common.errors import ImageError, from_os_error
-from ..work import coding, extents
+from ..files import extents
+from ..files.copying import copy
+from ..files.running_digest import FollowingDigest
+from ..work import coding
 from ..work.agent import CHECKSUM_HEADER
-from ..work.copying import copy
-from ..work.following import FollowingDigest
 from .channel import PATIENCE, Refused, patiently
 
 #: bytes of a chunk, and connections at once: larger chunks are no faster and take their size in memory several times on both sides

@@ -10,7 +10,8 @@ import tempfile
 from .. import artifact
 from ..common.errors import ImageError, from_os_error
 from ..common.progress import silent
-from ..work import extents, formats
+from ..files import extents
+from ..work import formats
 from . import transfer
 
 #: begins a path that is a name in the workspace of a builder pod

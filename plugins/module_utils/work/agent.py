@@ -38,11 +38,12 @@ import traceback
 import urllib.parse
 
 from ..common.errors import ImageError, from_os_error
-from . import coding, extents
+from ..files import extents
+from ..files.scratch import Scratch
+from . import coding
 from . import job as wire
 from .agent_files import LARGEST, Files, Refusal
 from .agent_jobs import GRACE, Jobs
-from .scratch import Scratch
 from .tunnel import tunnel  # noqa: F401  pylint: disable=unused-import
 
 #: raised when the meaning of a request or an answer changes

@@ -18,9 +18,9 @@ import time
 from .. import artifact
 from ..common.background import Background
 from ..common.errors import ImageError
+from ..files.extents import BLOCK, RangeSet, append, changes, read_ranges, write_all
+from ..files.running_digest import FollowingDigest
 from . import coding
-from .extents import BLOCK, RangeSet, append, changes, read_ranges, write_all
-from .following import FollowingDigest
 
 #: bytes of one chunk at most, decoded
 LARGEST = 16 << 20

@@ -12,7 +12,7 @@ import functools
 import zlib
 
 from ..common.errors import ImageError
-from .scratch import Scratch
+from ..files.scratch import Scratch
 
 _LEVEL = 1
 _SAMPLES, _SAMPLE = 16, 8 << 10     # pieces of a chunk that are tried first, and their bytes

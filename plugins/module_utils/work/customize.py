@@ -11,9 +11,9 @@ from .. import artifact
 from ..common import process
 from ..common.background import Background
 from ..common.errors import ImageError, Interrupted
+from ..files.copying import copy
 from . import formats, recipe
 from .appliance import Disk, appliance
-from .copying import copy
 from .edit import Editor
 from .job import Artifact, Input, Result, load_options
 from .layout import make_mountpoints

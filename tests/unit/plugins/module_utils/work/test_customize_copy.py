@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
-from ansible_collections.ocne.images.plugins.module_utils.work import copying
+from ansible_collections.ocne.images.plugins.module_utils.files import copying
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.work.following import FollowingDigest
+from ansible_collections.ocne.images.plugins.module_utils.files.running_digest import FollowingDigest
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.work import extents
-from ansible_collections.ocne.images.plugins.module_utils.work.extents import BLOCK, RangeSet
+from ansible_collections.ocne.images.plugins.module_utils.files import extents
+from ansible_collections.ocne.images.plugins.module_utils.files.extents import BLOCK, RangeSet
 
 
 def build(path, size, parts):
