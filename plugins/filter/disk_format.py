@@ -32,7 +32,7 @@ _value:
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.platforms import profile
+from ansible_collections.ocne.images.plugins.module_utils.platforms.profiles import profile
 
 
 def disk_format(platform):

@@ -315,10 +315,10 @@ import dataclasses
 import os
 
 from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
-from ansible_collections.ocne.images.plugins.module_utils import platforms
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
+from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
 from ansible_collections.ocne.images.plugins.module_utils.work import formats, recipe
 
 _KIND = "ocne_image_customize"
@@ -347,7 +347,7 @@ def plans(m, src):
     made = []
     for output in params["outputs"] if params["outputs"] is not None else [{"dest": params["dest"] or src}]:
         options = {key: params[key] if output.get(key) is None else output[key] for key in _EDITS}
-        profile = platforms.profile(options["platform"])
+        profile = profiles.profile(options["platform"])
         wanted = recipe.build(options, profile)
         dest = m.destination(output["dest"], name)
         made.append(Plan(dest, profile.name, params["src_format"] if wanted.compression == "keep" else "qcow2", wanted,

@@ -9,15 +9,15 @@ import json
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils import platforms
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
 from ansible_collections.ocne.images.plugins.module_utils.work import recipe
 
 SOURCE = {"sha256": "0" * 64}
 
 
 def make(platform=None, **options):
-    return recipe.build(options, platforms.profile(platform))
+    return recipe.build(options, profiles.profile(platform))
 
 
 def test_nothing_asked_is_nothing_done():
@@ -138,11 +138,11 @@ def test_refused_options(options, why):
         make(**options)
 
 
-@pytest.mark.parametrize("name", platforms.PROFILES)
+@pytest.mark.parametrize("name", profiles.PROFILES)
 def test_every_platform_is_sound(name):
     made = make(name)
     assert made.ignition_platform and made.canonical()
-    assert platforms.profile(name).disk_format in ("qcow2", "raw", "vmdk")
+    assert profiles.profile(name).disk_format in ("qcow2", "raw", "vmdk")
 
 
 def test_platforms_do_what_ocne_does():
@@ -159,7 +159,7 @@ def test_platforms_do_what_ocne_does():
 ])
 def test_refused_platforms(platform, why):
     with pytest.raises(ImageError, match=why):
-        platforms.profile(platform)
+        profiles.profile(platform)
 
 
 def test_a_platform_of_ones_own():

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils import oci_hostname
+from ansible_collections.ocne.images.plugins.module_utils.platforms import oracle_hostname
 
 DHCP = {"DHCP4_IP_ADDRESS": "10.0.1.7", "DHCP4_HOST_NAME": "web1", "DHCP4_DOMAIN_NAME": "sub1.vcn1.oraclevcn.com"}
 HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
@@ -29,10 +29,10 @@ def host(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/hosts").write_text(HOSTS)
-    (tmp_path / "etc/oci-hostname.conf").write_text(oci_hostname.CONFIGURATION)
+    (tmp_path / "etc/oci-hostname.conf").write_text(oracle_hostname.CONFIGURATION)
     (tmp_path / "domains").write_text("\n")
     (tmp_path / "log").write_text("")
-    (tmp_path / "script").write_text(oci_hostname.SCRIPT)
+    (tmp_path / "script").write_text(oracle_hostname.SCRIPT)
     for name, text in STANDINS.items():
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / "bin" / name).chmod(0o755)
@@ -134,5 +134,5 @@ def test_failing_dns_is_told_and_changes_nothing(host):
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="there is no shellcheck")
 def test_shellcheck():
-    done = subprocess.run(["shellcheck", "-"], input=oci_hostname.SCRIPT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["shellcheck", "-"], input=oracle_hostname.SCRIPT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from .common.errors import ImageError
-from .oci_hostname import FILES as OCI_HOSTNAME_FILES
+from ..common.errors import ImageError
+from .oracle_hostname import FILES as OCI_HOSTNAME_FILES
 
 #: a screen in place of the serial line that boot images come with
 _SCREEN = {"replace": {"console=ttyS0": "console=tty0"}}
