@@ -12,7 +12,7 @@ from measure import Fault, pairs
 from ours import artifact_sync, work
 from tools import run
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
 from ansible_collections.ocne.images.plugins.module_utils.work import recipe
 
@@ -24,7 +24,7 @@ _MOUNT = f"mount {_ROOT} /\nmount {_BOOT} /boot\nmount {_EFI} /boot/efi\n"
 def options(bench):
     """The Job's options: the oci profile, clusters kept."""
     wanted = recipe.build({"compression": "keep"}, profiles.profile("oci"))
-    output = {"name": "image", "recipe": dataclasses.asdict(wanted), "uuids": wanted.new_uuids(artifact.sha256_file(bench.disk)[0])}
+    output = {"name": "image", "recipe": dataclasses.asdict(wanted), "uuids": wanted.new_uuids(digests.sha256_file(bench.disk)[0])}
     return {"src": bench.disk, "src_format": "qcow2", "outputs": [output]}
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import staging_folder
 from ansible_collections.ocne.images.plugins.module_utils.builders import local
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
 
 def work(kind, options, folder):
     """Do a Job and bring what it made (fsynced, checked, with its checksum) to `folder`, as a module does. Returns its Result."""
-    with artifact.staging_folder(os.path.join(folder, "image")) as staging:
+    with staging_folder(os.path.join(folder, "image")) as staging:
         result = local.run(Job(kind, options, staging.path), lambda event: None, staging.lock)
         for made in result.artifacts:
             for name in [*made.extents, os.path.basename(made.path)]:
@@ -25,4 +26,4 @@ def work(kind, options, folder):
 def artifact_sync(*paths):
     """fsync of files and folders: the peer's commands do not do it, and what is not on the disk is not done."""
     for path in paths:
-        artifact.sync_file(path)
+        digests.sync_file(path)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import sys
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
 from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel, pod_life, transfer
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 
 
 def main(kubeconfig, namespace, builder, way):
@@ -26,7 +26,7 @@ def main(kubeconfig, namespace, builder, way):
             verb, *words = json.loads(line)
             if verb == "push":
                 path, name = words
-                transfer.push(channel, path, name, artifact.sha256_file(path)[0], silent())
+                transfer.push(channel, path, name, digests.sha256_file(path)[0], silent())
             else:
                 name, path, digest, *bases = words
                 transfer.fetch(channel, name, path, digest, silent(), *bases)

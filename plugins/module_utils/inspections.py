@@ -9,7 +9,8 @@ import os
 import secrets
 import time
 
-from . import artifact
+from .common.canonical import digest_of
+from .files import digests
 from .work import inspect
 
 _KEPT = 200              # answers; a small file each
@@ -24,8 +25,8 @@ class Inspections:
         self._folder = os.path.join(root, "ocne-images", "inspections")
         self._image = path
         self._began = time.time_ns()
-        self._stat = dict(artifact.stat_of(path), device=os.stat(path).st_dev)
-        key = artifact.digest_of([inspect.VERSION, os.path.realpath(path), self._stat, options])
+        self._stat = dict(digests.stat_of(path), device=os.stat(path).st_dev)
+        key = digest_of([inspect.VERSION, os.path.realpath(path), self._stat, options])
         self._path = os.path.join(self._folder, key + ".json")
 
     def known(self):
@@ -40,7 +41,7 @@ class Inspections:
 
     def keep(self, values):
         """Keep an answer, where nothing wrote to the image meanwhile. A cache that cannot be written to is none."""
-        now = dict(artifact.stat_of(self._image), device=os.stat(self._image).st_dev)
+        now = dict(digests.stat_of(self._image), device=os.stat(self._image).st_dev)
         if values["in_use"] or values["extents"] or now != self._stat or self._began - max(now["mtime_ns"], now["ctime_ns"]) < _SETTLED:
             return
         temporary = f"{self._path}.{secrets.token_hex(4)}"

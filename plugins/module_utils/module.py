@@ -12,7 +12,9 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule
 
-from . import artifact as artifacts
+from .artifact.record import examine, load_record, write_record
+from .artifact.source import Kept, Pinned
+from .artifact.staging import Staging, publish, staging_folder, sweep
 from .builders import local, pod, workspace
 from .common.errors import ImageError, from_os_error
 from .common.lifeline import Lifeline
@@ -132,9 +134,9 @@ class ImageModule:
             record = self.builder().record(name)
             if record is None:
                 raise ImageError("there is no such artifact in the workspace", path, "make it first, by a task with that dest and the same builder")
-            return artifacts.Kept(path, record)
+            return Kept(path, record)
         try:
-            return artifacts.Pinned(path)
+            return Pinned(path)
         except OSError as error:
             raise from_os_error(error, "reading the source image", path) from error
 
@@ -166,9 +168,9 @@ class ImageModule:
     def staging(self, dest):
         """artifact.staging_folder() for a destination; what goes to a workspace is staged in the pod."""
         if self._kept(dest):
-            yield artifacts.Staging(dest, None)
+            yield Staging(dest, None)
         else:
-            with artifacts.staging_folder(dest) as staging:
+            with staging_folder(dest) as staging:
                 yield staging
 
     # --- records ---------------------------------------------------------------------------------
@@ -176,14 +178,14 @@ class ImageModule:
     def record(self, dest):
         """The record of a destination, whatever it says."""
         name = self._kept(dest)
-        return self.builder().record(name) if name else artifacts.load_record(dest)
+        return self.builder().record(name) if name else load_record(dest)
 
     def write_record(self, dest, record):
         name = self._kept(dest)
         if name:
             self.builder().write_record(name, record)
         else:
-            artifacts.write_record(dest, record)
+            write_record(dest, record)
 
     def current(self, dest):
         """(record, why not): what is at the destination already, as its record says. What a killed run left beside it goes."""
@@ -191,11 +193,11 @@ class ImageModule:
             record = None if self.params.get("force") else self.record(dest)
             return record, None if record else "it is not in the workspace"
         if not self.check:
-            artifacts.sweep(dest)
+            sweep(dest)
         if self.params.get("force"):
             return None, "force is set"
         try:
-            return artifacts.examine(dest, self.params.get("verify", False), self.progress, readonly=self.check)
+            return examine(dest, self.params.get("verify", False), self.progress, readonly=self.check)
         except OSError as error:
             raise from_os_error(error, "reading what is at the destination", dest) from error
 
@@ -249,7 +251,7 @@ class ImageModule:
             os.umask(umask)
             for name in [*artifact.extents, os.path.basename(artifact.path)]:
                 os.chmod(os.path.join(os.path.dirname(artifact.path), name), 0o666 & ~umask)
-        artifacts.publish(artifact, dest, record, prepare)
+        publish(artifact, dest, record, prepare)
 
     def attributes(self, dest, changed):
         """Set owner, mode and labels of a destination that is there; returns whether anything changed."""
@@ -258,10 +260,10 @@ class ImageModule:
         arguments = self._ansible.load_file_common_arguments(self.params, path=dest)
         now = self._ansible.set_fs_attributes_if_different(arguments, changed)
         if now and not self.check:
-            record = artifacts.load_record(dest)
+            record = load_record(dest)
             # only the change time moved, by our own hand
             if record:
-                artifacts.examine(dest, progress=self.progress)
+                examine(dest, progress=self.progress)
         return now
 
     # --- answers ---------------------------------------------------------------------------------

@@ -200,9 +200,11 @@ import os
 import platform
 import tempfile
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
+from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.registry import REGISTRY_SPEC, access, registry_options
 from ansible_collections.ocne.images.plugins.module_utils.work import reference
@@ -225,7 +227,7 @@ def _facts(image):
     facts = {"reference": image.text, "digest": image.digest, "archive": None}
     if image.archive:
         with contextlib.suppress(OSError):   # skopeo tells what is wrong with it
-            facts["archive"] = artifacts.stat_of(image.archive)
+            facts["archive"] = digests.stat_of(image.archive)
     return facts
 
 
@@ -246,7 +248,7 @@ def _workplace(m, dest):
     """A staging folder; in check mode one elsewhere, as nothing is written beside the destination then."""
     if m.check:
         with tempfile.TemporaryDirectory(prefix="ocne-images-") as path:
-            yield artifacts.Staging(path, None)
+            yield Staging(path, None)
     else:
         with m.staging(dest) as staging:
             yield staging
@@ -296,11 +298,11 @@ def body(m):
         values = dict(result.values, changed=True)
         if m.check:
             m.rehearse()
-            after = artifacts.Record(_KIND, facts, options, "", options["format"], 0, {})
+            after = Record(_KIND, facts, options, "", options["format"], 0, {})
         else:
             made = result.artifacts[0]
             values.update(size=made.size, virtual_size=made.virtual_size, sha256=made.sha256)
-            after = artifacts.Record(_KIND, facts, options, made.sha256, made.format, made.virtual_size,
+            after = Record(_KIND, facts, options, made.sha256, made.format, made.virtual_size,
                                      {name: value for name, value in values.items() if name != "changed"}, access=access(registry))
             m.publish(made, dest, after)
             if way:

@@ -210,9 +210,12 @@ reason:
 
 import os
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, examine
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Kept
+from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, from_os_error
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 
 _FORMATS = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}
@@ -263,7 +266,7 @@ def refuse_source(m, src, dest):
 
 def source_is(m, pinned, record, verify):
     """Whether the source is the one that the record tells of. Reads only what was touched since, and notes the touch."""
-    if isinstance(pinned, artifacts.Kept):
+    if isinstance(pinned, Kept):
         return record.source == {"files": [pinned.record.sha256]}
     src = pinned.path
     files, folder = record.values.get("source_files") or [], os.path.dirname(src)
@@ -271,10 +274,10 @@ def source_is(m, pinned, record, verify):
     try:
         for number, known in enumerate(files):
             path = os.path.join(folder, known["name"]) if number else src
-            status = artifacts.stat_of(path)
+            status = digests.stat_of(path)
             if verify or status != known["stat"]:
-                mine = artifacts.examine(path, verify, m.progress, readonly=True)[0]
-                digest = mine.sha256 if mine else artifacts.digest_file(path, known["sha256"], m.progress)
+                mine = examine(path, verify, m.progress, readonly=True)[0]
+                digest = mine.sha256 if mine else digests.digest_file(path, known["sha256"], m.progress)
                 if digest != known["sha256"]:
                     return False
             noted.append(dict(known, stat=status))
@@ -290,7 +293,7 @@ def source_is(m, pinned, record, verify):
 
 def returned(record, dest):
     """The values that a run tells of the image at `dest`."""
-    plain = not record.sha256.startswith(artifacts.SPARSE_PREFIX)
+    plain = not record.sha256.startswith(digests.SPARSE_PREFIX)
     values = {name: record.values.get(name) for name in ("subformat", "compression", "size", "extents", "verified")}
     return dict(values, path=dest, dest=dest, format=record.format, virtual_size=record.virtual_size, digest=record.sha256,
                 sha256=record.sha256 if plain else None)
@@ -298,7 +301,7 @@ def returned(record, dest):
 
 def beside(dest):
     """The place of a staging folder, where none is needed: only its file system is looked at."""
-    return artifacts.Staging(os.path.join(os.path.dirname(dest), ".none"), None)
+    return Staging(os.path.join(os.path.dirname(dest), ".none"), None)
 
 
 def keep(m, pinned, dest, record, options):
@@ -335,7 +338,7 @@ def body(m):
         m.rehearse()
         result = m.build("convert", work, beside(dest))
         source = {"files": [file["sha256"] for file in result.values["source_files"]]}
-        after = artifacts.Record(_KIND, source, options, "", options["format"], result.values["virtual_size"], {})
+        after = Record(_KIND, source, options, "", options["format"], result.values["virtual_size"], {})
         answer = dict(values, path=dest, dest=dest, format=options["format"], virtual_size=after.virtual_size)
     else:
         with m.staging(dest) as staging:
@@ -345,7 +348,7 @@ def body(m):
             result.values["source_files"][0]["stat"] = pinned.stat
             source = {"files": [file["sha256"] for file in result.values["source_files"]]}
             values.update(size=made.size, extents=made.values["extents"], source_files=result.values["source_files"])
-            after = artifacts.Record(_KIND, source, options, made.sha256, made.format, made.virtual_size, values)
+            after = Record(_KIND, source, options, made.sha256, made.format, made.virtual_size, values)
             m.publish(made, dest, after)
         answer = returned(after, dest)
     for warning in result.values["warnings"]:

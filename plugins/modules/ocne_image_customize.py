@@ -314,9 +314,11 @@ import contextlib
 import dataclasses
 import os
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Kept, identity
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
 from ansible_collections.ocne.images.plugins.module_utils.work import formats, recipe
@@ -381,7 +383,7 @@ class Source:
     def __init__(self, m, path):
         self._m, self._pinned = m, m.pinned(path)
         self.path, self.opened, self.stat = path, self._pinned.opened, self._pinned.stat
-        self._digest = self._pinned.record.sha256 if isinstance(self._pinned, artifacts.Kept) else None
+        self._digest = self._pinned.record.sha256 if isinstance(self._pinned, Kept) else None
 
     def known_from(self, record):
         """Take the digest from the record of what was made of it, where the file was not touched since."""
@@ -391,7 +393,7 @@ class Source:
     @property
     def recipe(self):
         if self._digest is None:
-            self._digest = artifacts.identity(self.path, self._m.progress, self._m.params["verify"],
+            self._digest = identity(self.path, self._m.progress, self._m.params["verify"],
                                               sparse=self._m.params["src_format"] == "raw", opened=self.opened)
         return {"sha256": self._digest}
 
@@ -432,7 +434,7 @@ def build(m, source, stale):
             if plan.dest in made:
                 item = made[plan.dest]
                 values = dict(item.values, size=item.size, source_stat=source.stat)
-                record = artifacts.Record(_KIND, source.recipe, plan.options, item.sha256, item.format, item.virtual_size, values)
+                record = Record(_KIND, source.recipe, plan.options, item.sha256, item.format, item.virtual_size, values)
                 try:
                     m.publish(item, plan.dest, record)
                     plan.record = record
@@ -449,7 +451,7 @@ def returned(plan):
     if plan.record:
         digest = plan.record.sha256
         answer.update({name: plan.record.values.get(name) for name in (*_VALUES, "size")}, virtual_size=plan.record.virtual_size,
-                      digest=digest, sha256=None if digest.startswith(artifacts.SPARSE_PREFIX) else digest)
+                      digest=digest, sha256=None if digest.startswith(digests.SPARSE_PREFIX) else digest)
     return answer
 
 
@@ -489,7 +491,7 @@ def body(m):
     answer = {"outputs": answers} if m.params["outputs"] is not None else dict(answers[0])
     answer["changed"] = any(item["changed"] for item in answers)
     if m.wants_diff and stale:
-        differences = [m.diff(plan.before, artifacts.Record(_KIND, source.recipe, plan.options, "", plan.format, 0, {}), plan.dest) for plan in stale]
+        differences = [m.diff(plan.before, Record(_KIND, source.recipe, plan.options, "", plan.format, 0, {}), plan.dest) for plan in stale]
         answer["diff"] = differences if len(wanted) > 1 else differences[0]
     return answer
 

@@ -434,7 +434,7 @@ import os
 import stat
 import tempfile
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import staging_folder
 from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.inspections import Inspections
@@ -457,7 +457,7 @@ def scratch():
         raise ImageError("it is not a folder of this user alone", folder,
                          "remove it, or set TMPDIR to another folder in the task's environment")
     try:
-        with artifacts.staging_folder(os.path.join(folder, "info")) as staging:
+        with staging_folder(os.path.join(folder, "info")) as staging:
             yield staging
     finally:
         with contextlib.suppress(OSError):   # another run is in there

@@ -14,7 +14,8 @@ import yaml
 from plays import CORES, ROOT, hidden
 from pods import IMAGE, LAB, Line
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import load_record
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 
 # what happens is the same with every ansible-core
 pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
@@ -81,8 +82,8 @@ def builder(space, **more):
 
 def whole(tmp_path):
     """Whether the artifact is what its record says."""
-    record = artifact.load_record(str(tmp_path / "made.qcow2"))
-    return record is not None and record.sha256 == artifact.sha256_file(tmp_path / "made.qcow2")[0]
+    record = load_record(str(tmp_path / "made.qcow2"))
+    return record is not None and record.sha256 == digests.sha256_file(tmp_path / "made.qcow2")[0]
 
 
 def failed(play):

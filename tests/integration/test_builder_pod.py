@@ -14,7 +14,8 @@ import yaml
 from plays import CORES, ROOT, hidden
 from pods import IMAGE, LAB
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import load_record
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 
 # builds take long, and what they do is the same with every ansible-core
 pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
@@ -67,7 +68,7 @@ def test_all_tasks_in_a_named_pod(inside, namespace, tmp_path, tiny, level):
     assert hidden(tmp_path) == []
     assert space.empty() == []
     record = json.loads((tmp_path / "oci.qcow2.record.json").read_text())
-    assert record["sha256"] == artifact.sha256_file(tmp_path / "oci.qcow2")[0]
+    assert record["sha256"] == digests.sha256_file(tmp_path / "oci.qcow2")[0]
     subprocess.run(["qemu-img", "compare", "-q", "-f", "qcow2", "-F", "vmdk", tmp_path / "oci.qcow2", tmp_path / "oci.vmdk"], check=True)
 
 
@@ -113,7 +114,7 @@ def test_the_main_job(inside, namespace, cluster, tmp_path):
     assert first.text.count("start builder pod") <= 1
     assert space.empty() == [] and hidden(folder) == []
     for name in ("boot.qcow2-1.33-amd64", "boot.qcow2-1.33-amd64.oci"):
-        assert artifact.load_record(str(folder / name)).sha256 == artifact.sha256_file(folder / name)[0]
+        assert load_record(str(folder / name)).sha256 == digests.sha256_file(folder / name)[0]
         subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", folder / name], check=True)
     # nothing to do: no cluster is asked, so that none needs to be there
     extra["oci_image_builder"]["kubeconfig"] = "/nothing/here"
@@ -176,7 +177,7 @@ def test_only_exec_is_granted(inside, namespace, tmp_path, tiny):
     (tmp_path / "role.yaml").write_text(json.dumps(role))
     space = namespace(role=tmp_path / "role.yaml")
     inside(CUSTOMIZE, extra={"src": tiny["tiny"], "folder": str(tmp_path), "builder": builder(space)})
-    assert artifact.load_record(str(tmp_path / "oci.qcow2")).sha256 == artifact.sha256_file(tmp_path / "oci.qcow2")[0]
+    assert load_record(str(tmp_path / "oci.qcow2")).sha256 == digests.sha256_file(tmp_path / "oci.qcow2")[0]
 
 
 def test_present_and_absent(inside, namespace):

@@ -10,7 +10,7 @@ import shutil
 import pytest
 from plays import CORES, hidden
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from common import guestfish
 from sample import build
 
@@ -60,10 +60,10 @@ def images(tmp_path_factory):
 def refused(run, tmp_path, src, **options):
     folder = tmp_path / "out"
     folder.mkdir()
-    before = artifact.stat_of(src)
+    before = digests.stat_of(src)
     play = run(PLAY, fails=True, extra={"options": dict({"src": src, "dest": str(folder / "x.qcow2")}, **options)})
     assert os.listdir(folder) == [] and hidden(folder) == []
-    assert artifact.stat_of(src) == before
+    assert digests.stat_of(src) == before
     return play.text
 
 

@@ -11,7 +11,7 @@ import pytest
 from plays import CORES, hidden
 from test_interrupt import wait_for_appliance
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 
 pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
 PLAY = """
@@ -32,7 +32,7 @@ def test_customize(start, run, tmp_path, tiny, compression):
     src, dest, other = tmp_path / "boot.qcow2", tmp_path / "out" / "oci.qcow2", tmp_path / "other"
     shutil.copy(tiny["tiny"], src)
     shutil.copy(tiny["tiny-two-entries"], other)
-    first = artifact.sha256_file(src)[0]
+    first = digests.sha256_file(src)[0]
     dest.parent.mkdir()
     variables = {"src": str(src), "dest": str(dest), "compression": compression}
     play = start(PLAY, extra=variables)

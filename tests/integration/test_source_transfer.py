@@ -14,7 +14,8 @@ import pytest
 from plays import CORES, hidden
 from pods import IMAGE, LAB, lab
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import load_record
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 
 pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
 PULL = """
@@ -55,8 +56,8 @@ def login(cluster):
 
 
 def sound(path, architecture="amd64"):
-    record = artifact.load_record(str(path))
-    assert record.sha256 == artifact.sha256_file(path)[0] and record.options["architecture"] == architecture
+    record = load_record(str(path))
+    assert record.sha256 == digests.sha256_file(path)[0] and record.options["architecture"] == architecture
     assert hidden(path.parent) == []
     return record
 
@@ -201,7 +202,7 @@ def test_a_source_that_came_from_a_registry_is_not_sent(inside, namespace, clust
     # a quarter of it is left when it is compressed; programs and requests are some hundred kilobytes
     assert (sent[0] > boot.stat().st_size // 5) == more
     assert space.empty() == []
-    assert artifact.load_record(str(dest)).sha256 == artifact.sha256_file(dest)[0]
+    assert load_record(str(dest)).sha256 == digests.sha256_file(dest)[0]
 
 
 def test_a_source_that_was_changed_since_is_sent(inside, namespace, cluster, tmp_path, tiny):

@@ -13,8 +13,9 @@ import json
 import re
 import secrets
 
-from .. import artifact
+from ..common.canonical import digest_of
 from ..common.errors import ImageError
+from ..files import space
 
 #: raised when the pod is made in another way, so that a pod of an older release is not taken for one of this
 VERSION = 1
@@ -98,7 +99,7 @@ class Wish:
 
     def digest(self):
         """Tells one wish from another; what may be secret is in it as a digest only."""
-        return artifact.digest_of([VERSION, dataclasses.asdict(self)])
+        return digest_of([VERSION, dataclasses.asdict(self)])
 
 
 def parse_quantity(text):
@@ -166,7 +167,7 @@ def template(name, wish, start, secret_name, source=None):
     limit = workspace_limit(made)
     if limit < float("inf"):
         # what goes beyond it, the cluster evicts
-        known = [{"name": artifact.LIMIT_VARIABLE, "value": f"{limit} {WORKSPACE}"}]
+        known = [{"name": space.LIMIT_VARIABLE, "value": f"{limit} {WORKSPACE}"}]
         container = next(item for item in made["spec"]["containers"] if item["name"] == CONTAINER)
         container["env"] = merged(container.get("env"), known, "env")
     # what finds the pod again is not the user's to change

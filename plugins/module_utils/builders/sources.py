@@ -8,7 +8,8 @@ import dataclasses
 import json
 import tempfile
 
-from .. import artifact
+from ..artifact.record import load_record
+from ..files.digests import stat_of
 from ..work import logins, reference
 from ..work.job import load_options
 from ..work.policy import accepts_everything
@@ -64,9 +65,9 @@ def of_job(options, look):
 
 def of_record(path):
     """The Source that the artifact at `path` came from, as its record says; None where it came from no registry. Asks nobody."""
-    record = artifact.load_record(path)
+    record = load_record(path)
     try:
-        if not record or record.kind != _MODULE or record.stat != artifact.stat_of(path):
+        if not record or record.kind != _MODULE or record.stat != stat_of(path):
             return None
     except OSError:
         return None

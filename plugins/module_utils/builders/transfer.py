@@ -16,10 +16,9 @@ import threading
 import time
 from urllib.parse import quote
 
-from .. import artifact
 from ..common.background import Background
 from ..common.errors import ImageError, from_os_error
-from ..files import extents
+from ..files import digests, extents, space
 from ..files.copying import copy
 from ..files.running_digest import FollowingDigest
 from ..work import coding
@@ -193,7 +192,7 @@ class _Push(_Transfer):
     def run(self, opened):
         self._fd = os.open(opened, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._stat = artifact.stat_of(self._fd)
+            self._stat = digests.stat_of(self._fd)
             self.moved = Moved(self._stat["size"])
             return self._run()
         finally:
@@ -206,7 +205,7 @@ class _Push(_Transfer):
                 return self.moved
             self._encodings, self._had = state["encodings"], extents.RangeSet(state["ranges"])
             self._send()
-            if not artifact.same_content(self._stat, artifact.stat_of(self._fd)):
+            if not digests.same_content(self._stat, digests.stat_of(self._fd)):
                 self._forget()
                 raise ImageError("the file was changed while it was sent to the builder", self._path, "run the task again when nothing writes to it")
             try:
@@ -290,9 +289,9 @@ class _Fetch(_Transfer):
             page = page or self._page(0)
             self.moved = Moved(page["size"])
             if not base:
-                artifact.check_space(os.path.dirname(self._path), page["allocated"], "the file that comes from the builder")
+                space.check_space(os.path.dirname(self._path), page["allocated"], "the file that comes from the builder")
             os.ftruncate(self._fd, page["size"])
-            if not self._digest.startswith(artifact.SPARSE_PREFIX):
+            if not self._digest.startswith(digests.SPARSE_PREFIX):
                 self._following = FollowingDigest(self._fd)
                 stack.callback(self._following.abandon)
             self.progress.phase(f"fetch {os.path.basename(self._path)}", page["size"])
@@ -341,7 +340,7 @@ class _Fetch(_Transfer):
         self.progress.phase(f"check {os.path.basename(self._path)}")
         syncing = Background(lambda: os.fsync(self._fd))
         try:
-            got = self._following.finish(self.moved.size) if self._following else artifact.digest_file(self._path, self._digest)
+            got = self._following.finish(self.moved.size) if self._following else digests.digest_file(self._path, self._digest)
         finally:
             syncing.result()
         self.progress.finish()

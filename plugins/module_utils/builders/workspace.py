@@ -7,10 +7,12 @@ import os
 import re
 import tempfile
 
-from .. import artifact
+from ..artifact.record import RECORD_SUFFIX, parse_record, record_text
+from ..artifact.source import identity
 from ..common.errors import ImageError, from_os_error
 from ..common.progress import silent
 from ..files import extents
+from ..files.digests import sha256_file
 from ..work import formats
 from . import transfer
 
@@ -25,7 +27,7 @@ def workspace_name(path):
     if not path.startswith(WORKSPACE):
         return None
     name = path[len(WORKSPACE):]
-    if not _NAME.fullmatch(name) or _BY_DIGEST.fullmatch(name) or name.endswith(artifact.RECORD_SUFFIX):
+    if not _NAME.fullmatch(name) or _BY_DIGEST.fullmatch(name) or name.endswith(RECORD_SUFFIX):
         raise ImageError("it is not a name in a workspace", path, "use letters, digits, dots, hyphens and underscores")
     return name
 
@@ -62,7 +64,7 @@ class Workspace:
             if item.image and formats.guard(opened or path, item.image, path, allow_backing=True).extents:
                 raise ImageError("an image of several files cannot be sent to a builder pod", path, "convert it on this host first (builder: local)")
             try:
-                digest = artifact.identity(path, self._progress, sparse=item.image == "raw", opened=opened)
+                digest = identity(path, self._progress, sparse=item.image == "raw", opened=opened)
             except FileNotFoundError as error:
                 raise from_os_error(error, "reading a file for the builder", path) from error
             name = name_of(digest)
@@ -128,17 +130,17 @@ class Workspace:
             raise ImageError("a workspace is that of a named builder pod", WORKSPACE + name, "set builder.name")
         if not session.open(make=False):
             return None
-        beside = name + artifact.RECORD_SUFFIX
+        beside = name + RECORD_SUFFIX
         size = session.files().get(beside)
         if not size:
             return None
-        record = artifact.parse_record(session.ask("GET", f"/v1/files/{beside}/part?ranges={extents.as_text([(0, size)])}").body)
+        record = parse_record(session.ask("GET", f"/v1/files/{beside}/part?ranges={extents.as_text([(0, size)])}").body)
         return record if record and session.has(name, record.sha256) else None
 
     def write_record(self, name, record):
         """Keep a record beside what is there under this name. Raises ImageError."""
         self._session.open()
         with tempfile.NamedTemporaryFile() as file:
-            file.write(artifact.record_text(record).encode())
+            file.write(record_text(record).encode())
             file.flush()
-            transfer.push(self._session.channel, file.name, name + artifact.RECORD_SUFFIX, artifact.sha256_file(file.name)[0], silent())
+            transfer.push(self._session.channel, file.name, name + RECORD_SUFFIX, sha256_file(file.name)[0], silent())

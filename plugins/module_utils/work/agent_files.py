@@ -15,9 +15,9 @@ import stat
 import threading
 import time
 
-from .. import artifact
 from ..common.background import Background
 from ..common.errors import ImageError
+from ..files import digests, space
 from ..files.extents import BLOCK, RangeSet, append, changes, read_ranges, write_all
 from ..files.running_digest import FollowingDigest
 from . import coding
@@ -25,7 +25,7 @@ from . import coding
 #: bytes of one chunk at most, decoded
 LARGEST = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
-_DIGEST = re.compile(f"({re.escape(artifact.SPARSE_PREFIX)})?[0-9a-f]{{64}}")
+_DIGEST = re.compile(f"({re.escape(digests.SPARSE_PREFIX)})?[0-9a-f]{{64}}")
 _PAGE_SECONDS, _PAGE_RANGES = 0.1, 4096    # of one answer of changes()
 
 
@@ -53,7 +53,7 @@ class _Part:
             os.close(self._fd)
             os.unlink(path)
             raise
-        self._following = None if digest.startswith(artifact.SPARSE_PREFIX) else FollowingDigest(self._fd)
+        self._following = None if digest.startswith(digests.SPARSE_PREFIX) else FollowingDigest(self._fd)
 
     def write(self, ranges, data, settled):
         with self.lock:
@@ -77,7 +77,7 @@ class _Part:
 
     def digest_now(self):
         """Of all of it, as it is. Raises OSError."""
-        return self._following.finish(self.size) if self._following else artifact.digest_file(self.path, self.digest)
+        return self._following.finish(self.size) if self._following else digests.digest_file(self.path, self.digest)
 
     def close(self):
         with self.lock:
@@ -156,7 +156,7 @@ class Files:
         """Whether a file is known to have this digest, and was not touched since."""
         known = self._known.get(name)
         with contextlib.suppress(OSError):
-            return known is not None and known[0] == digest and known[1] == artifact.stat_of(self._own(name))
+            return known is not None and known[0] == digest and known[1] == digests.stat_of(self._own(name))
         return False
 
     def received(self, name, digest, needed):
@@ -167,7 +167,7 @@ class Files:
             done, part = self._is_there(name, digest), self._parts.get((name, digest))
         have = part.have.as_list() if part else []
         if not done:
-            artifact.check_space(self._folder, needed - sum(length for _offset, length in have), "what is to be sent to the builder")
+            space.check_space(self._folder, needed - sum(length for _offset, length in have), "what is to be sent to the builder")
         return {"done": done, "ranges": have, "encodings": coding.available()}
 
     def write(self, name, digest, size, ranges, data, settled):
@@ -215,7 +215,7 @@ class Files:
                 raise Refusal(409, "what arrived is not what its digest says", name, expected=part.digest, got=digest)
             with self._lock:
                 os.rename(part.path, self._own(name))
-                self._known[name] = (digest, artifact.stat_of(self._own(name)))
+                self._known[name] = (digest, digests.stat_of(self._own(name)))
         finally:
             part.close()
             with self._lock:
@@ -234,7 +234,7 @@ class Files:
                 self._known.pop(source, None)
                 self._known.pop(name, None)
                 if digest is not None:
-                    self._known[name] = (digest, artifact.stat_of(fd))
+                    self._known[name] = (digest, digests.stat_of(fd))
 
     def remove(self, name):
         """Remove a file and what arrived of it; what is not there is no error."""

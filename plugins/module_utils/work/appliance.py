@@ -9,9 +9,9 @@ import os
 import platform
 import threading
 
-from .. import artifact
 from ..common.errors import ImageError
 from ..common.process import descendants, kill_descendants
+from ..files.space import free_space
 
 #: seconds that a launch with KVM may take before it counts as hung (2-6 are usual)
 _KVM_PATIENCE = 60
@@ -116,7 +116,7 @@ class _SpaceWatch(threading.Thread):
     def run(self):
         while not self._end.wait(0.5):
             for folder in self._folders:
-                if artifact.free_space(folder, reserved=not os.geteuid()) < _LAST_SPACE:
+                if free_space(folder, reserved=not os.geteuid()) < _LAST_SPACE:
                     self.full = folder
                     kill_descendants()
                     return

@@ -11,10 +11,13 @@ import os
 import re
 import threading
 
-from .. import artifact
+from ..artifact.source import identity
 from ..common import process
 from ..common.background import Background
+from ..common.canonical import digest_of
 from ..common.errors import ImageError
+from ..files import space
+from ..files.digests import SPARSE_PREFIX, digest_file, same_content, stat_of, sync_file
 from . import formats
 from . import job as wire
 
@@ -83,11 +86,11 @@ def run(job, progress):
     # (as it is named, where it is read)
     paths = [(options.src, source.path)]
     paths += [(path, path) for path in (os.path.join(os.path.dirname(options.src), name) for name in source.extents)]
-    before = [artifact.stat_of(path) for _name, path in paths]
-    reading = Background(lambda: [artifact.identity(name, sparse=source.full_length, opened=path) for name, path in paths])
+    before = [stat_of(path) for _name, path in paths]
+    reading = Background(lambda: [identity(name, sparse=source.full_length, opened=path) for name, path in paths])
     made = None if job.check else _convert(source, options, job.staging, progress)
     digests = reading.result()
-    if not all(artifact.same_content(status, artifact.stat_of(path)) for status, (_name, path) in zip(before, paths)):
+    if not all(same_content(status, stat_of(path)) for status, (_name, path) in zip(before, paths)):
         raise ImageError("the source image was changed while it was read", source.where,
                          "run the task again when nothing writes to it")
     files = [{"name": os.path.basename(name), "sha256": digest, "stat": status}
@@ -101,7 +104,7 @@ def run(job, progress):
 
 def _check_space(source, options, folder):
     """ImageError where the image will not fit: certainly, or as far as its allocated parts tell."""
-    if artifact.free_space(folder) > source.virtual_size + source.virtual_size // 50 + (64 << 20):
+    if space.free_space(folder) > source.virtual_size + source.virtual_size // 50 + (64 << 20):
         return   # whatever the content is
     if source.format == "raw" and source.allocated_size >= source.virtual_size // 10 * 9:
         return   # every block is allocated, also those with zeros only, which will take no room
@@ -109,7 +112,7 @@ def _check_space(source, options, folder):
     needed = formats.measure(source.path, source.format, "qcow2", where=source.where)[0]
     if options.compression != "none" or options.subformat == "streamOptimized":
         needed //= _BEST_COMPRESSION
-    artifact.check_space(folder, needed, f"the {options.format} image")
+    space.check_space(folder, needed, f"the {options.format} image")
 
 
 # --- work --------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ def _file_name(source, options):
         return f"image{formats.SUFFIXES[options.format]}"
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(".vmdk"))[:120]
     what = dataclasses.asdict(dataclasses.replace(options, verify=False, opened=None))
-    recipe = artifact.digest_of([what, artifact.stat_of(source.path)])
+    recipe = digest_of([what, stat_of(source.path)])
     return f"{stem}-{recipe[:10]}.vmdk"
 
 
@@ -185,9 +188,9 @@ def _convert(source, options, staging, progress):
     progress.phase("check")
     facts = formats.guard(path, options.format, options.name)
     files = [path] + [os.path.join(staging, name) for name in facts.extents]
-    syncing = Background(lambda: [artifact.sync_file(name) for name in files])
-    kind = artifact.SPARSE_PREFIX if facts.full_length else ""
-    hashing = Background(lambda: [artifact.digest_file(name, kind) for name in files])
+    syncing = Background(lambda: [sync_file(name) for name in files])
+    kind = SPARSE_PREFIX if facts.full_length else ""
+    hashing = Background(lambda: [digest_file(name, kind) for name in files])
     if facts.virtual_size != source.virtual_size:
         raise ImageError(f"the new image has {facts.virtual_size} bytes for the guest, and the source "
                          f"{source.virtual_size}", options.name, "this is a defect of qemu-img: choose another format or subformat")

@@ -7,10 +7,10 @@ import contextlib
 import dataclasses
 import os
 
-from .. import artifact
 from ..common import process
 from ..common.background import Background
 from ..common.errors import ImageError, Interrupted
+from ..files import digests, space
 from ..files.copying import copy
 from . import formats, recipe
 from .appliance import Disk, appliance
@@ -63,7 +63,7 @@ class _Build:
         needed = (GROWTH if self.uuids else GROWTH // 10) + sum(item.size for item in self.recipe.files) + len(self.recipe.ignition_config or "")
         if self.recipe.compression in ("keep", "none"):
             needed = self._source.allocated_size + needed * (1 if self._keep else 2)
-        artifact.check_space(self._folder, needed, "the customized image")
+        space.check_space(self._folder, needed, "the customized image")
         if self._keep:
             copy(self._source.path, self._disk, progress)
         else:
@@ -84,8 +84,8 @@ class _Build:
             self.discard()
         progress.phase("check")
         facts = formats.guard(path, self.format, self.name)
-        hashing = Background(lambda: artifact.digest_file(path, artifact.SPARSE_PREFIX if facts.full_length else ""))
-        syncing = Background(lambda: artifact.sync_file(path))
+        hashing = Background(lambda: digests.digest_file(path, digests.SPARSE_PREFIX if facts.full_length else ""))
+        syncing = Background(lambda: digests.sync_file(path))
         if facts.virtual_size != self._source.virtual_size:
             raise ImageError("the size that the guest sees has changed", self.name, "this is a defect of qemu-img: choose another compression")
         formats.check(path, self.format, where=self.name)
@@ -124,7 +124,7 @@ def run(job, progress):
     """One Artifact per output, by its name; what could not be made is in failures. Raises ImageError where nothing could be made."""
     options = load_options(Options, job.options)
     source = formats.guard(options.opened or options.src, options.src_format, options.src)
-    before = artifact.stat_of(source.path)
+    before = digests.stat_of(source.path)
     # where another process writes to it, its lock says so
     formats.info(source.path, source.format, where=source.where)
     builds = []
@@ -144,7 +144,7 @@ def run(job, progress):
                 raise
             except ImageError as error:
                 errors[build.name] = error
-    if not artifact.same_content(before, artifact.stat_of(source.path)):
+    if not digests.same_content(before, digests.stat_of(source.path)):
         raise ImageError("the source image was changed while it was read", source.where, "run the task again when nothing writes to it")
     if errors and not result.artifacts and len({str(error) for error in errors.values()}) == 1:
         raise next(iter(errors.values()))
@@ -178,7 +178,7 @@ def _edit_together(builds, scratch, progress, errors):
             disks.append(build.prepare(progress))
             prepared.append(build)
             # what the copies have left in memory goes to the disk while the appliance starts
-            syncing.append(Background(lambda path=disks[-1].path: artifact.sync_file(path)))
+            syncing.append(Background(lambda path=disks[-1].path: digests.sync_file(path)))
         except Interrupted:
             raise
         except ImageError as error:

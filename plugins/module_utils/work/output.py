@@ -8,8 +8,8 @@ import hashlib
 import os
 import threading
 
-from .. import artifact
 from ..common.errors import ImageError, from_os_error
+from ..files import space
 
 _SYNC_EVERY = 64 << 20     # bytes after which what was written is brought to the disk, while work goes on
 
@@ -24,7 +24,7 @@ class Output:
         # what an earlier try left is gone before space is counted
         self._file = open(path, "wb", buffering=0)   # pylint: disable=consider-using-with
         try:
-            artifact.check_space(os.path.dirname(path), size, "the disk in the image")
+            space.check_space(os.path.dirname(path), size, "the disk in the image")
         except ImageError:
             self._file.close()
             raise

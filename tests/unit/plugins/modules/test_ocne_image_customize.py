@@ -9,9 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact as artifacts
+from ansible_collections.ocne.images.plugins.module_utils.artifact import record, source
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, write_record
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ImageModule
 from ansible_collections.ocne.images.plugins.modules import ocne_image_customize as module
 
@@ -47,10 +49,10 @@ def make(m):
     (plan,), source = examined(m)
     with open(plan.dest, "wb") as file:
         file.write(b"an image")
-    sums, size = artifacts.sha256_file(plan.dest)
-    record = artifacts.Record(module._KIND, source.recipe, plan.options, sums, "qcow2", 1 << 30, {"size": size, "source_stat": source.stat})
-    record.stat = artifacts.stat_of(plan.dest)
-    artifacts.write_record(plan.dest, record)
+    sums, size = digests.sha256_file(plan.dest)
+    record = Record(module._KIND, source.recipe, plan.options, sums, "qcow2", 1 << 30, {"size": size, "source_stat": source.stat})
+    record.stat = digests.stat_of(plan.dest)
+    write_record(plan.dest, record)
     return plan.dest
 
 
@@ -66,7 +68,8 @@ def test_the_same_task_has_nothing_to_do_and_reads_nothing(here, monkeypatch):
     def forbidden(*_arguments, **_keywords):
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr(artifacts, "sha256_file", forbidden)
+    for room in (record, source):
+        monkeypatch.setattr(room, "digest_file", forbidden)
     assert reason(task(here, **options)) is None
 
 

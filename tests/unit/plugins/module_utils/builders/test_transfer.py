@@ -14,12 +14,13 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Pinned
 from ansible_collections.ocne.images.plugins.module_utils.builders import transfer
 from ansible_collections.ocne.images.plugins.module_utils.builders.channel import ChannelLost
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import Lifeline
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, silent
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import TOKEN, Agent, Proxy, environment, until
 
 MIB = 1 << 20
@@ -61,7 +62,7 @@ def write(path, size, *parts):
 
 
 def sha256(path):
-    return artifact.sha256_file(path)[0]
+    return digests.sha256_file(path)[0]
 
 
 def same(one, other):
@@ -85,7 +86,7 @@ FILES = {
 @pytest.mark.parametrize("sparse", [False, True])
 def test_there_and_back(agent, channel, tmp_path, name, small, kind, sparse):
     path = write(tmp_path / "file", FILES[kind][0], *FILES[kind][1])
-    digest = artifact.sparse_digest(path) if sparse else sha256(path)
+    digest = digests.sparse_digest(path) if sparse else sha256(path)
     events = []
     there = transfer.push(channel, path, name, digest, Progress(events.append, interval=0))
     back = transfer.fetch(channel, name, str(tmp_path / "back"), digest, Progress(events.append, interval=0))
@@ -112,7 +113,7 @@ def test_what_is_there_is_not_sent_again(agent, channel, tmp_path, name):
 
 def test_a_pinned_file_is_read_where_it_is_open(channel, tmp_path, name):
     path = write(tmp_path / "file", 1000, (0, b"old" * 300))
-    digest, pinned = sha256(path), artifact.Pinned(path)
+    digest, pinned = sha256(path), Pinned(path)
     os.rename(write(tmp_path / "other", 1000), path)
     transfer.push(channel, path, name, digest, silent(), opened=pinned.opened)
     transfer.fetch(channel, name, str(tmp_path / "back"), digest, silent())

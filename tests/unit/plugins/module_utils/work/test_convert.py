@@ -8,9 +8,10 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils import artifact
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Pinned
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.work import convert
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
@@ -47,7 +48,7 @@ def test_an_artifact_of_several_files(src, staging):
     assert sorted(os.listdir(staging)) == sorted([os.path.basename(made.path), extent])
     assert extent in open(made.path, encoding="latin-1").read()
     assert extent.startswith("disk-") and extent != "disk-flat.vmdk"
-    assert made.values["extents"][0]["sha256"] == artifact.sparse_digest(os.path.join(staging, extent))
+    assert made.values["extents"][0]["sha256"] == digests.sparse_digest(os.path.join(staging, extent))
 
 
 def test_names_of_extents_differ_with_the_recipe(src, tmp_path):
@@ -63,9 +64,9 @@ def test_names_of_extents_differ_with_the_recipe(src, tmp_path):
 def test_the_sums_are_of_the_files(src, staging):
     result = run(src, staging, format="qcow2", compression="zlib")
     made, = result.artifacts
-    assert made.sha256 == artifact.sha256_file(made.path)[0]
+    assert made.sha256 == digests.sha256_file(made.path)[0]
     assert made.virtual_size == SIZE
-    assert result.values["source_files"] == [{"name": src.name, "sha256": artifact.sha256_file(src)[0], "stat": artifact.stat_of(src)}]
+    assert result.values["source_files"] == [{"name": src.name, "sha256": digests.sha256_file(src)[0], "stat": digests.stat_of(src)}]
 
 
 def test_check_mode_writes_nothing(src, staging):
@@ -91,8 +92,8 @@ def test_a_source_that_changes_meanwhile(src, staging, monkeypatch):
 
 
 def test_a_source_that_is_replaced_meanwhile(src, staging, tmp_path, monkeypatch):
-    pinned, real = artifact.Pinned(str(src)), convert._convert
-    first = artifact.sha256_file(src)[0]
+    pinned, real = Pinned(str(src)), convert._convert
+    first = digests.sha256_file(src)[0]
 
     def replacing(*arguments):
         other = tmp_path / "other.qcow2"
@@ -101,13 +102,13 @@ def test_a_source_that_is_replaced_meanwhile(src, staging, tmp_path, monkeypatch
         return real(*arguments)
     monkeypatch.setattr(convert, "_convert", replacing)
     result = run(src, staging, format="raw", opened=pinned.opened)
-    assert result.artifacts[0].sha256 == artifact.sparse_digest(tmp_path / "content.raw")
+    assert result.artifacts[0].sha256 == digests.sparse_digest(tmp_path / "content.raw")
     known, = result.values["source_files"]
     assert (known["name"], known["sha256"]) == (src.name, first)
 
 
 def test_a_source_that_is_written_to_meanwhile(src, staging, monkeypatch):
-    pinned = artifact.Pinned(str(src))
+    pinned = Pinned(str(src))
     monkeypatch.setattr(convert, "_convert", lambda *arguments: os.utime(src))
     with pytest.raises(ImageError, match="changed while it was read") as caught:
         run(src, staging, opened=pinned.opened)
