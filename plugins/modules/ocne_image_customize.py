@@ -321,7 +321,8 @@ from ansible_collections.ocne.images.plugins.module_utils.common.errors import I
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
-from ansible_collections.ocne.images.plugins.module_utils.work import formats, recipe
+from ansible_collections.ocne.images.plugins.module_utils.work import recipe
+from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers
 
 _KIND = "ocne_image_customize"
 _EDITS = ("platform", "ignition_provider", "kernel_arguments", "files", "ignition_config", "identity", "compression")
@@ -473,7 +474,7 @@ def body(m):
     m.unmask()
     source = Source(m, src)
     if source.opened:
-        formats.guard(source.opened, m.params["src_format"], src)
+        headers.guard(source.opened, m.params["src_format"], src)
     for plan in wanted:
         examine(m, plan, source)
     stale = [plan for plan in wanted if plan.reason]

@@ -13,7 +13,7 @@ from ..common.errors import ImageError, from_os_error
 from ..common.progress import silent
 from ..files import extents
 from ..files.digests import sha256_file
-from ..work import formats
+from ..work.disk import headers
 from . import transfer
 
 #: begins a path that is a name in the workspace of a builder pod
@@ -61,7 +61,7 @@ class Workspace:
             if kept:
                 item.moved(self.path(kept))
                 continue
-            if item.image and formats.guard(opened or path, item.image, path, allow_backing=True).extents:
+            if item.image and headers.guard(opened or path, item.image, path, allow_backing=True).extents:
                 raise ImageError("an image of several files cannot be sent to a builder pod", path, "convert it on this host first (builder: local)")
             try:
                 digest = identity(path, self._progress, sparse=item.image == "raw", opened=opened)

@@ -8,7 +8,7 @@ import os
 
 from ..common.errors import ImageError
 from . import containers, mounted, reference
-from .formats import guard
+from .disk.headers import guard
 from .job import Artifact, Input, Result, load_options
 from .layers import Extraction, inside
 from .policy import accepts_everything

@@ -18,8 +18,8 @@ from ..common.canonical import digest_of
 from ..common.errors import ImageError
 from ..files import space
 from ..files.digests import SPARSE_PREFIX, digest_file, same_content, stat_of, sync_file
-from . import formats
 from . import job as wire
+from .disk import headers, qemu_img
 
 #: vmdk subformats of a descriptor and further files, which it names
 _MULTI_FILE = ("monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat")
@@ -70,13 +70,13 @@ def run(job, progress):
     options = wire.load_options(Options, job.options)
     # extents lie beside their descriptor
     opened = options.opened if options.src_format != "vmdk" else None
-    source = formats.guard(opened or options.src, options.src_format, options.src)
+    source = headers.guard(opened or options.src, options.src_format, options.src)
     if options.src_format == "vpc":
-        source.virtual_size = formats.info(source.path, "vpc", where=source.where)["virtual-size"]
+        source.virtual_size = qemu_img.info(source.path, "vpc", where=source.where)["virtual-size"]
     if options.existing:
         progress.phase("compare with the source", 100, "percent")
-        formats.guard(options.existing, options.format)
-        formats.compare(options.existing, options.format, source.path, options.src_format, progress)
+        headers.guard(options.existing, options.format)
+        qemu_img.compare(options.existing, options.format, source.path, options.src_format, progress)
         return wire.Result()
     _check_space(source, options, os.path.dirname(job.staging))
     warnings = []
@@ -109,7 +109,7 @@ def _check_space(source, options, folder):
     if source.format == "raw" and source.allocated_size >= source.virtual_size // 10 * 9:
         return   # every block is allocated, also those with zeros only, which will take no room
     # of raw it tells the full length; tables of other formats take much the same as qcow2's
-    needed = formats.measure(source.path, source.format, "qcow2", where=source.where)[0]
+    needed = qemu_img.measure(source.path, source.format, "qcow2", where=source.where)[0]
     if options.compression != "none" or options.subformat == "streamOptimized":
         needed //= _BEST_COMPRESSION
     space.check_space(folder, needed, f"the {options.format} image")
@@ -147,7 +147,7 @@ def _file_name(source, options):
     """The name to convert to. qemu-img derives the names of extents from it, so they must differ from those
     of an older image of the same name, which stay in use until the new descriptor is published."""
     if options.subformat not in _MULTI_FILE:
-        return f"image{formats.SUFFIXES[options.format]}"
+        return f"image{headers.SUFFIXES[options.format]}"
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(".vmdk"))[:120]
     what = dataclasses.asdict(dataclasses.replace(options, verify=False, opened=None))
     recipe = digest_of([what, stat_of(source.path)])
@@ -182,11 +182,11 @@ def _convert(source, options, staging, progress):
     with _flushing(staging):
         process.run_with_percent(
             ["qemu-img", "convert", "-p", "-f", source.format, "-O", options.format, *_arguments(options),
-             formats.named(source.path), path],
-            source.where, f"converting the image to {options.format}", progress, memory=formats.MEMORY_LIMIT)
+             qemu_img.named(source.path), path],
+            source.where, f"converting the image to {options.format}", progress, memory=qemu_img.MEMORY_LIMIT)
     progress.finish()
     progress.phase("check")
-    facts = formats.guard(path, options.format, options.name)
+    facts = headers.guard(path, options.format, options.name)
     files = [path] + [os.path.join(staging, name) for name in facts.extents]
     syncing = Background(lambda: [sync_file(name) for name in files])
     kind = SPARSE_PREFIX if facts.full_length else ""
@@ -194,12 +194,12 @@ def _convert(source, options, staging, progress):
     if facts.virtual_size != source.virtual_size:
         raise ImageError(f"the new image has {facts.virtual_size} bytes for the guest, and the source "
                          f"{source.virtual_size}", options.name, "this is a defect of qemu-img: choose another format or subformat")
-    formats.check(path, options.format, where=options.name)
+    qemu_img.check(path, options.format, where=options.name)
     syncing.result()
     digests = hashing.result()
     if options.verify:
         progress.phase("compare with the source", 100, "percent")
-        formats.compare(path, options.format, source.path, source.format, progress, where=options.name)
+        qemu_img.compare(path, options.format, source.path, source.format, progress, where=options.name)
     progress.finish()
     extents = [{"name": os.path.basename(name), "size": os.path.getsize(name), "sha256": digest}
                for name, digest in zip(files[1:], digests[1:])]

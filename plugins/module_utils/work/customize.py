@@ -12,8 +12,9 @@ from ..common.background import Background
 from ..common.errors import ImageError, Interrupted
 from ..files import digests, space
 from ..files.copying import copy
-from . import formats, recipe
+from . import recipe
 from .appliance import Disk, appliance
+from .disk import headers, qemu_img
 from .edit import Editor
 from .job import Artifact, Input, Result, load_options
 from .layout import make_mountpoints
@@ -67,7 +68,7 @@ class _Build:
         if self._keep:
             copy(self._source.path, self._disk, progress)
         else:
-            process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", formats.named(self._source.path), "-F", self._source.format, self._disk],
+            process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", qemu_img.named(self._source.path), "-F", self._source.format, self._disk],
                         self.name, "making an overlay for the edits")
         return Disk(self._disk, self.format if self._keep else "qcow2")
 
@@ -83,12 +84,12 @@ class _Build:
             self._flatten(path, progress)
             self.discard()
         progress.phase("check")
-        facts = formats.guard(path, self.format, self.name)
+        facts = headers.guard(path, self.format, self.name)
         hashing = Background(lambda: digests.digest_file(path, digests.SPARSE_PREFIX if facts.full_length else ""))
         syncing = Background(lambda: digests.sync_file(path))
         if facts.virtual_size != self._source.virtual_size:
             raise ImageError("the size that the guest sees has changed", self.name, "this is a defect of qemu-img: choose another compression")
-        formats.check(path, self.format, where=self.name)
+        qemu_img.check(path, self.format, where=self.name)
         syncing.result()
         digest = hashing.result()
         progress.finish()
@@ -123,10 +124,10 @@ def base_of(options, name):
 def run(job, progress):
     """One Artifact per output, by its name; what could not be made is in failures. Raises ImageError where nothing could be made."""
     options = load_options(Options, job.options)
-    source = formats.guard(options.opened or options.src, options.src_format, options.src)
+    source = headers.guard(options.opened or options.src, options.src_format, options.src)
     before = digests.stat_of(source.path)
     # where another process writes to it, its lock says so
-    formats.info(source.path, source.format, where=source.where)
+    qemu_img.info(source.path, source.format, where=source.where)
     builds = []
     for number, output in enumerate(options.outputs):
         output = load_options(Output, output)

@@ -18,9 +18,10 @@ import struct
 
 from ..common import process
 from ..common.errors import ImageError
-from . import bls, formats, layout
+from . import bls, layout
 from . import job as wire
 from .appliance import Disk, appliance, guest_error
+from .disk import headers, qemu_img
 
 _MAX_MEMBERS = 1000          # names of a folder that are told
 _MAX_SMALL = 256 << 10       # bytes of fstab, os-release and the like
@@ -66,7 +67,7 @@ def run(job, progress):
     """values: what the module returns. Raises ImageError."""
     options = wire.load_options(Options, job.options)
     inside = options.contents or options.files or options.read
-    facts = formats.guard(options.opened or options.src, options.src_format, options.src, allow_backing=not inside)
+    facts = headers.guard(options.opened or options.src, options.src_format, options.src, allow_backing=not inside)
     values = _format(facts)
     values["in_use"] = in_use([facts.path, *(os.path.join(os.path.dirname(facts.path), name) for name in facts.extents)])
     values["warnings"] = warnings = []
@@ -101,7 +102,7 @@ def _printable(value):
 
 
 def _format(facts):
-    found = formats.info(facts.path, facts.format, force_share=True, where=facts.where)
+    found = qemu_img.info(facts.path, facts.format, force_share=True, where=facts.where)
     return {"format": facts.format, "subformat": facts.subformat, "virtual_size": found["virtual-size"],
             "actual_size": facts.allocated_size, "file_size": facts.file_size, "cluster_size": facts.cluster_size,
             "compression_type": facts.compression_type, "backing_file": facts.backing_file,
@@ -132,7 +133,7 @@ def _integrity(facts, in_use, progress):
         return {"state": "unknown", "reason": "another process has the image open for writing"}
     progress.phase("check")
     try:
-        report = formats.check(facts.path, facts.format, force_share=True, where=facts.where)
+        report = qemu_img.check(facts.path, facts.format, force_share=True, where=facts.where)
     except ImageError as error:
         if "report" not in error.details:
             raise
@@ -154,7 +155,7 @@ def _overlay(facts, scratch):
     path = os.path.join(scratch, "overlay.qcow2")
     backing = "json:" + json.dumps(node, ensure_ascii=False)
     process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", facts.format, "-b", backing, path], facts.where,
-                "making an overlay of the image", formats.MEMORY_LIMIT, formats.SECONDS_LIMIT)
+                "making an overlay of the image", qemu_img.MEMORY_LIMIT, qemu_img.SECONDS_LIMIT)
     return path
 
 

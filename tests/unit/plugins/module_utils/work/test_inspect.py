@@ -14,7 +14,8 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
-from ansible_collections.ocne.images.plugins.module_utils.work import bls, formats, inspect
+from ansible_collections.ocne.images.plugins.module_utils.work import bls, inspect
+from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers, qemu_img
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
@@ -84,7 +85,7 @@ def test_the_overlay_shows_the_image_and_takes_no_lock(tmp_path, kind, options):
     name = "a b,c" if kind == "vmdk" else 'a "b",c'   # a descriptor has no way to write a quote
     path = tmp_path / f"{name}.{kind}"
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", kind, *(["-o", options] if options else []), content, path], check=True)
-    facts = formats.guard(str(path), kind)
+    facts = headers.guard(str(path), kind)
     files = [path] + [tmp_path / name for name in facts.extents]
     overlay = inspect._overlay(facts, str(tmp_path))
     held = [open(file, "r+b") for file in files]
@@ -93,7 +94,7 @@ def test_the_overlay_shows_the_image_and_takes_no_lock(tmp_path, kind, options):
             # what a virtual machine holds: it writes, and lets nobody else write
             for byte in (101, 103, 201, 203):
                 fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("@hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
-        formats.compare(overlay, "qcow2", str(content), "raw")
+        qemu_img.compare(overlay, "qcow2", str(content), "raw")
     finally:
         for file in held:
             file.close()

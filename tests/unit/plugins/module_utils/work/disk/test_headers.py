@@ -11,7 +11,8 @@ import subprocess
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.work import formats
+from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers
+from ansible_collections.ocne.images.plugins.module_utils.work.disk.qemu_img import check, compare, info, measure
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
 
@@ -51,7 +52,7 @@ def bend(path, offset, layout, *values):
 
 def refused(path, kind="qcow2", **keywords):
     with pytest.raises(ImageError) as caught:
-        formats.guard(str(path), kind, **keywords)
+        headers.guard(str(path), kind, **keywords)
     assert str(path) in str(caught.value)
     return caught.value.what
 
@@ -59,12 +60,12 @@ def refused(path, kind="qcow2", **keywords):
 @pytest.mark.parametrize("kind, options", VARIANTS)
 def test_what_qemu_img_makes_is_accepted(make, kind, options):
     path = make(kind, options)
-    facts = formats.guard(str(path), kind)
-    assert facts.virtual_size == SIZE == formats.info(str(path), kind)["virtual-size"]
+    facts = headers.guard(str(path), kind)
+    assert facts.virtual_size == SIZE == info(str(path), kind)["virtual-size"]
     assert facts.subformat in (None, "dynamic", "fixed") or f"subformat={facts.subformat}" in options
     assert facts.full_length == (kind == "raw" or any(word in options for word in ("Flat", "fixed", "static")))
-    formats.check(str(path), kind)
-    formats.compare(str(path), kind, str(path.parent / "content.raw"), "raw")
+    check(str(path), kind)
+    compare(str(path), kind, str(path.parent / "content.raw"), "raw")
 
 
 @pytest.mark.parametrize("kind, options", VARIANTS)
@@ -75,7 +76,7 @@ def test_a_cut_image_is_refused_or_read_to_its_end(make, kind, options):
     for length in (1, 4, 60, 71, 80, 103, 511, 512, 513, 1023, 65536, 196608 + 100):
         path.write_bytes(whole[:length])
         try:
-            formats.guard(str(path), kind)
+            headers.guard(str(path), kind)
         except ImageError:
             pass
 
@@ -86,8 +87,8 @@ def test_another_format_than_stated(make, stated, made):
 
 
 def test_raw_that_looks_like_another_format_is_read_as_raw(make):
-    assert formats.guard(str(make("qcow2")), "raw").looks_like == "qcow2"
-    assert formats.guard(str(make("raw")), "raw").looks_like is None
+    assert headers.guard(str(make("qcow2")), "raw").looks_like == "qcow2"
+    assert headers.guard(str(make("raw")), "raw").looks_like is None
 
 
 def test_text_is_no_image(tmp_path):
@@ -101,11 +102,11 @@ def test_not_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path):
         with pytest.raises(ImageError):
-            formats.guard(str(path), "raw")
+            headers.guard(str(path), "raw")
     with pytest.raises(ImageError, match="absolute"):
-        formats.guard("nbd:localhost:10809", "raw")
+        headers.guard("nbd:localhost:10809", "raw")
     with pytest.raises(ImageError, match="absolute"):
-        formats.info("json:{}", "raw")
+        info("json:{}", "raw")
 
 
 # --- qcow2 -------------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ def test_backing_file(make, tmp_path):
     path = tmp_path / "overlay.qcow2"
     qemu_img("create", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", path, cwd=tmp_path)
     assert "backing file" in refused(path)
-    facts = formats.guard(str(path), "qcow2", allow_backing=True)
+    facts = headers.guard(str(path), "qcow2", allow_backing=True)
     assert facts.backing_file == "disk.qcow2"
 
 
@@ -167,9 +168,9 @@ def test_bent_qcow2(make, offset, layout, value, says):
 
 def test_dirty_is_told(make):
     path = make("qcow2")
-    assert not formats.guard(str(path), "qcow2").dirty
+    assert not headers.guard(str(path), "qcow2").dirty
     bend(path, 72, ">Q", 1)
-    assert formats.guard(str(path), "qcow2").dirty
+    assert headers.guard(str(path), "qcow2").dirty
 
 
 # --- the others ----------------------------------------------------------------------------------------
@@ -284,9 +285,9 @@ def test_bent_vhd(make, offset, layout, value, says):
 
 def test_names_that_look_like_protocols_and_options(make, tmp_path):
     path = make("qcow2", name="nbd:a,b=c json:{} %d")
-    assert formats.guard(str(path), "qcow2").virtual_size == SIZE
-    assert formats.info(str(path), "qcow2")["virtual-size"] == SIZE
-    assert formats.measure(str(path), "qcow2", "raw")[1] == SIZE
+    assert headers.guard(str(path), "qcow2").virtual_size == SIZE
+    assert info(str(path), "qcow2")["virtual-size"] == SIZE
+    assert measure(str(path), "qcow2", "raw")[1] == SIZE
 
 
 def test_corrupt_tables_are_found(make):
@@ -295,7 +296,7 @@ def test_corrupt_tables_are_found(make):
         file.seek(0x20000)   # the refcount block
         file.write(b"\0" * 65536)
     with pytest.raises(ImageError, match="corrupt"):
-        formats.check(str(path), "qcow2")
+        check(str(path), "qcow2")
 
 
 def test_a_difference_is_found(make, tmp_path):
@@ -304,4 +305,4 @@ def test_a_difference_is_found(make, tmp_path):
         file.seek(50_000)
         file.write(b"other")
     with pytest.raises(ImageError, match="differs"):
-        formats.compare(str(path), "qcow2", str(tmp_path / "content.raw"), "raw")
+        compare(str(path), "qcow2", str(tmp_path / "content.raw"), "raw")

@@ -1,33 +1,25 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Disk image formats: what a header says, what is refused before a tool opens a file, qemu-img with the format stated.
+"""Disk image formats: what a header says, and what is refused before a tool opens a file.
 
-guard() reads the headers itself, because a tool that opens an image also opens what the image
+read_header() reads the headers itself, because a tool that opens an image also opens what the image
 names. Layouts are from QEMU's docs/interop/qcow2.txt and block/{vmdk,vdi,vhdx,vpc}.c, and from Microsoft's [MS-VHDX].
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import stat
 import struct
-import subprocess
 import uuid
 
-from ..common import process
-from ..common.errors import ImageError, from_os_error
+from ...common.errors import ImageError, from_os_error
 
 #: name as qemu-img has it -> ending of a file name; vpc is what users know as VHD
 SUFFIXES = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}
 #: bytes a guest may see: more than any boot image has, less than what makes tables or loops absurd
 MAX_VIRTUAL_SIZE = 16 << 40
-#: address space of a qemu-img on a foreign image, bytes; checking one of MAX_VIRTUAL_SIZE needs an eighth of it
-MEMORY_LIMIT = 4 << 30
-#: processor time of a qemu-img that reads headers and tables, seconds
-SECONDS_LIMIT = 300
-
 _SECTOR = 512
 _DESCRIPTOR_SIZE = 20 * _SECTOR       # bytes of an embedded vmdk descriptor that qemu looks at
 _MAX_DESCRIPTOR_FILE = 1 << 20        # bytes of a descriptor file; qemu's own limit is 64 KiB after the magic
@@ -377,69 +369,3 @@ def _raw(reader, facts):
 
 
 _READERS = {"qcow2": _qcow2, "raw": _raw, "vmdk": _vmdk, "vdi": _vdi, "vhdx": _vhdx, "vpc": _vpc}
-
-
-# --- qemu-img, always with the format stated -------------------------------------------------------------
-
-def named(path):
-    """A path as qemu-img takes it: an absolute one is never a protocol (`nbd:`) or options (`json:`) to it."""
-    if not os.path.isabs(path):
-        raise ImageError("the path of an image must be absolute here", path)
-    return path
-
-
-def _shared(force_share):
-    return ["-U"] if force_share else []
-
-
-def info(path, format, force_share=False, where=None):
-    """What qemu-img says of an image, as its JSON. force_share: also while another process writes to it."""
-    output = process.run(["qemu-img", "info", "--output=json", *_shared(force_share), "-f", format, named(path)],
-                         where or path, "reading the image's header", MEMORY_LIMIT, SECONDS_LIMIT)
-    return json.loads(output)
-
-
-def measure(path, format, target, options=None, force_share=False, where=None):
-    """(bytes needed, bytes if all were allocated) of the image converted to `target`: raw or qcow2 only."""
-    output = process.run(["qemu-img", "measure", "--output=json", *_shared(force_share), "-f", format, "-O", target,
-                          *(["-o", options] if options else []), named(path)],
-                         where or path, "measuring the image", MEMORY_LIMIT, SECONDS_LIMIT)
-    data = json.loads(output)
-    return data["required"], data["fully-allocated"]
-
-
-def check(path, format, force_share=False, where=None):
-    """The report of `qemu-img check`, or None for formats that it cannot check (raw, vpc, flat vmdk).
-
-    Raises ImageError where the image is corrupt. Leaked clusters only waste space: they are in the report.
-    """
-    arguments = ["qemu-img", "check", "--output=json", *_shared(force_share), "-f", format, named(path)]
-    with process.start(arguments, MEMORY_LIMIT, 10 * SECONDS_LIMIT, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        output, errors = child.communicate()
-    if child.returncode == 63:   # "checks are not supported by this image format"
-        return None
-    if child.returncode in (0, 3):
-        return json.loads(output)
-    if child.returncode == 2:
-        report = json.loads(output)
-        raise ImageError(f"the image is corrupt ({report.get('corruptions', 'some')} errors in its tables)",
-                         where or path, "copy, pull or build it again", report=report)
-    raise process.failed("qemu-img", child.returncode, errors, where or path, "checking the image")
-
-
-def compare(path, format, other, other_format, progress=None, force_share=False, where=None):
-    """ImageError where two images do not give a guest the same bytes; a longer one must end in zeros."""
-    arguments = ["qemu-img", "compare", "-p", *_shared(force_share), "-f", format, "-F", other_format,
-                 named(path), named(other)]
-    try:
-        if progress:
-            process.run_with_percent(arguments, where or path, "comparing the images", progress, memory=MEMORY_LIMIT)
-        else:
-            process.run([word for word in arguments if word != "-p"], where or path, "comparing the images",
-                        MEMORY_LIMIT)
-    except ImageError as error:
-        if error.details.get("status") != 1:
-            raise
-        raise ImageError("its content differs from the image it was made of", where or path,
-                         "look for a faulty disk or memory, then run the task again with force") from error
