@@ -14,7 +14,7 @@ from tools import run
 
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
-from ansible_collections.ocne.images.plugins.module_utils.work import recipe
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import recipe
 
 _GOAL = 1.1
 _BOOT, _ROOT, _EFI = "/dev/sda2", "/dev/sda3", "/dev/sda1"

@@ -321,8 +321,8 @@ from ansible_collections.ocne.images.plugins.module_utils.common.errors import I
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
-from ansible_collections.ocne.images.plugins.module_utils.work import recipe
 from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import recipe
 
 _KIND = "ocne_image_customize"
 _EDITS = ("platform", "ignition_provider", "kernel_arguments", "files", "ignition_config", "identity", "compression")

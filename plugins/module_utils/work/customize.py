@@ -12,12 +12,12 @@ from ..common.background import Background
 from ..common.errors import ImageError, Interrupted
 from ..files import digests, space
 from ..files.copying import copy
-from . import recipe
-from .appliance import Disk, appliance
 from .disk import headers, qemu_img
-from .edit import Editor
+from .guest import recipe
+from .guest.appliance import Disk, appliance
+from .guest.edit import Editor
+from .guest.partitions import make_mountpoints
 from .job import Artifact, Input, Result, load_options
-from .layout import make_mountpoints
 
 #: bytes an edit writes at most, beside files and configurations: the logs of two xfs file systems, written anew with their UUIDs, and metadata
 GROWTH = 160 << 20

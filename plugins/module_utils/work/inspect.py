@@ -18,10 +18,11 @@ import struct
 
 from ..common import process
 from ..common.errors import ImageError
-from . import bls, layout
 from . import job as wire
-from .appliance import Disk, appliance, guest_error
 from .disk import headers, qemu_img
+from .guest import bls, loader, partitions
+from .guest.appliance import Disk, appliance, guest_error
+from .guest.view import View, is_file, lstat, names, read_range, read_small
 
 _MAX_MEMBERS = 1000          # names of a folder that are told
 _MAX_SMALL = 256 << 10       # bytes of fstab, os-release and the like
@@ -163,23 +164,23 @@ def _overlay(facts, scratch):
 
 
 def _contents(g, options, warnings):
-    parts = layout.read_partitions(g, "/dev/sda")
+    parts = partitions.read_partitions(g, "/dev/sda")
     values = {"partitions": [_partition(part) for part in parts], "ostree": None, "boot_entries": [], "ignition": None,
               "fstab": None, "machine_id": None, "files": [], "read": []}
     try:
-        roles = layout.roles_of(parts)
+        roles = partitions.roles_of(parts)
     except ImageError as error:
         warnings.append(str(error))
-        roles = layout.Roles()
+        roles = partitions.Roles()
     if roles.root is None:
         warnings.append("it has no partition named root, so nothing is told of its files")
         if options.files or options.read:
             raise ImageError("the image has no partition named root, so its files cannot be read", options.src,
                              "leave out the options files and read for this image")
         return values
-    layout.make_mountpoints(g)
+    partitions.make_mountpoints(g)
     try:
-        layout.mount(g, roles, readonly=True)
+        partitions.mount(g, roles, readonly=True)
     except ImageError as error:
         if options.files or options.read:
             raise
@@ -187,10 +188,10 @@ def _contents(g, options, warnings):
         return values
     deployment = _boot(g, roles, values, warnings)
     if deployment:
-        view = layout.booted_view(g, deployment, roles)
+        view = loader.booted_view(g, deployment, roles)
         values["ostree"] = _ostree(g, view, deployment)
     else:
-        view = layout.View(g, {"/": layout.ROOT, **({"/boot": layout.BOOT} if roles.boot else {})})
+        view = View(g, {"/": partitions.ROOT, **({"/boot": partitions.BOOT} if roles.boot else {})})
     values["fstab"] = _fstab(_text(g, view, "/etc/fstab"))
     values["machine_id"] = _machine_id(_text(g, view, "/etc/machine-id"))
     values["files"] = [_described(g, view, path) for path in options.files]
@@ -207,11 +208,11 @@ def _partition(part):
 def _boot(g, roles, values, warnings):
     """Fills in the boot entries and what they tell of Ignition; returns the deployment that boots, or None."""
     deployment = None
-    folder = layout.loader_folder(g) if roles.boot else None
-    entries = layout.boot_entries(g, folder) if folder else []
+    folder = loader.loader_folder(g) if roles.boot else None
+    entries = loader.boot_entries(g, folder) if folder else []
     for number, found in enumerate(entries):
         try:
-            found.deployment = layout.deployment_of(g, found.entry)
+            found.deployment = loader.deployment_of(g, found.entry)
         except ImageError as error:
             warnings.append(str(error))
         deployment = deployment or found.deployment
@@ -224,7 +225,7 @@ def _boot(g, roles, values, warnings):
         values["ignition"] = {"platform": platforms[-1] if platforms else None,
                               "embedded": _embedded(g, entries[0].entry, warnings)}
     if deployment is None:
-        others = layout.all_deployments(g)
+        others = loader.all_deployments(g)
         if others:
             warnings.append("no boot entry leads to an ostree deployment; what is told is of the first in the root "
                             "partition")
@@ -246,13 +247,13 @@ def _embedded(g, entry, warnings):
     path = entry.get("initrd")
     if not path:
         return None
-    view = layout.View(g, {"/": layout.BOOT})
+    view = View(g, {"/": partitions.BOOT})
     real = view.real(view.resolve(path))
-    status = layout.lstat(g, real)
-    if not layout.is_file(status):
+    status = lstat(g, real)
+    if not is_file(status):
         warnings.append(f"the initramfs {path} of the first boot entry is missing")
         return None
-    return layout.embedded(g, real, status["st_size"]) is not None
+    return loader.embedded(g, real, status["st_size"]) is not None
 
 
 def _ostree(g, view, deployment):
@@ -264,7 +265,7 @@ def _ostree(g, view, deployment):
     keys = ("OSTREE_VERSION", "IMAGE_VERSION", "VERSION", "VERSION_ID")
     return dict(dataclasses.asdict(deployment), path="/" + deployment.path, os_release=words,
                 version=next((words[key] for key in keys if words.get(key)), None),
-                deployments=[dataclasses.asdict(found) for found in layout.all_deployments(g)])
+                deployments=[dataclasses.asdict(found) for found in loader.all_deployments(g)])
 
 
 def _text(g, view, path):
@@ -272,7 +273,7 @@ def _text(g, view, path):
     real = view.resolve(path)
     if view.lstat(real) is None:
         return None
-    return layout.read_small(g, view.real(real), _MAX_SMALL, path).decode("utf-8", "replace")
+    return read_small(g, view.real(real), _MAX_SMALL, path).decode("utf-8", "replace")
 
 
 def _fstab(text):
@@ -317,7 +318,7 @@ def _described(g, view, path):
         if stat.S_ISLNK(mode):
             found["target"] = g.readlink(real)
         elif stat.S_ISDIR(mode):
-            members = layout.names(g, real)
+            members = names(g, real)
             found.update(members=members[:_MAX_MEMBERS], truncated=len(members) > _MAX_MEMBERS)
     except ImageError as error:
         found["error"] = str(error)
@@ -344,11 +345,11 @@ def _read(g, view, path, limit):
         if status is None:
             return found
         found.update(exists=True, size=status["st_size"])
-        if not layout.is_file(status):
+        if not is_file(status):
             raise ImageError("only regular files can be read", path)
         if status["st_size"] > limit:
             raise ImageError(f"the file has {status['st_size']} bytes, more than max_read_size ({limit})", path)
-        data = layout.read_range(g, view.real(inside), 0, status["st_size"])
+        data = read_range(g, view.real(inside), 0, status["st_size"])
         try:
             text = data.decode("utf-8")
             found.update(content=text, encoding="text")

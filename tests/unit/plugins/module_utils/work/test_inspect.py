@@ -14,8 +14,9 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
-from ansible_collections.ocne.images.plugins.module_utils.work import bls, inspect
+from ansible_collections.ocne.images.plugins.module_utils.work import inspect
 from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers, qemu_img
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import bls
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")

@@ -9,9 +9,9 @@ import os
 import platform
 import threading
 
-from ..common.errors import ImageError
-from ..common.process import descendants, kill_descendants
-from ..files.space import free_space
+from ...common.errors import ImageError
+from ...common.process import descendants, kill_descendants
+from ...files.space import free_space
 
 #: seconds that a launch with KVM may take before it counts as hung (2-6 are usual)
 _KVM_PATIENCE = 60

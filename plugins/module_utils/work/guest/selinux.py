@@ -11,7 +11,7 @@ import re
 import signal
 import stat
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 
 XATTR = "security.selinux"
 #: files of a policy in the order libselinux reads them; a later rule beats an earlier one

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 
 
 class Entry:

@@ -10,7 +10,8 @@ import uuid
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.work import bls, layout
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import bls, loader
+from ansible_collections.ocne.images.plugins.module_utils.work.guest.partitions import Roles, read_partitions, roles_of
 
 COMMIT = "a" * 64
 DEPLOYMENT = f"ostree/deploy/ock/deploy/{COMMIT}.0"
@@ -70,7 +71,7 @@ def entry(image, name, options, version=1):
 
 def entries(image):
     g = Handle(image)
-    return layout.boot_entries(g, layout.loader_folder(g))
+    return loader.boot_entries(g, loader.loader_folder(g))
 
 
 # --- loader, entries, deployments ----------------------------------------------------------------------
@@ -78,10 +79,10 @@ def entries(image):
 def test_the_way_from_loader_to_deployment(image):
     found, = entries(image)
     assert found.name == "ostree-1-ock.conf"
-    deployment = layout.deployment_of(Handle(image), found.entry)
-    assert deployment == layout.Deployment("ock", COMMIT, 0)
+    deployment = loader.deployment_of(Handle(image), found.entry)
+    assert deployment == loader.Deployment("ock", COMMIT, 0)
     assert (deployment.path, deployment.var) == (DEPLOYMENT, "ostree/deploy/ock/var")
-    assert layout.all_deployments(Handle(image)) == [deployment]
+    assert loader.all_deployments(Handle(image)) == [deployment]
 
 
 def test_the_default_entry_is_first(image):
@@ -97,15 +98,15 @@ def test_a_loader_that_leads_elsewhere_is_refused(image, target):
     (image / "boot/loader").unlink()
     (image / "boot/loader").symlink_to(target)
     with pytest.raises(ImageError, match="not to loader.0 or loader.1"):
-        layout.loader_folder(Handle(image))
+        loader.loader_folder(Handle(image))
 
 
 def test_a_loader_that_is_a_folder_and_one_that_is_missing(image):
     (image / "boot/loader").unlink()
-    assert layout.loader_folder(Handle(image)) is None
+    assert loader.loader_folder(Handle(image)) is None
     (image / "boot/loader").mkdir()
-    assert layout.loader_folder(Handle(image)) == "loader"
-    assert layout.boot_entries(Handle(image), "loader") == []
+    assert loader.loader_folder(Handle(image)) == "loader"
+    assert loader.boot_entries(Handle(image), "loader") == []
 
 
 def test_a_loader_whose_target_is_missing_has_no_entries(image):
@@ -143,7 +144,7 @@ def test_an_entry_that_is_not_utf_8_comes_back_as_it_was(image):
 
 @pytest.mark.parametrize("options", ["", "quiet", "ostree", "ostree="])
 def test_an_entry_without_ostree_has_no_deployment(image, options):
-    assert layout.deployment_of(Handle(image), bls.Entry(f"options {options}\n")) is None
+    assert loader.deployment_of(Handle(image), bls.Entry(f"options {options}\n")) is None
 
 
 @pytest.mark.parametrize("target", [
@@ -155,7 +156,7 @@ def test_an_ostree_path_that_leads_elsewhere_is_refused(image, target):
     link.unlink()
     link.symlink_to(target)
     with pytest.raises(ImageError, match="no ostree deployment"):
-        layout.deployment_of(Handle(image), entries(image)[0].entry)
+        loader.deployment_of(Handle(image), entries(image)[0].entry)
 
 
 def test_a_loop_of_links_is_refused(image):
@@ -164,14 +165,14 @@ def test_a_loop_of_links_is_refused(image):
     link.symlink_to("1")
     (link.parent / "1").symlink_to("0")
     with pytest.raises(ImageError, match="loop"):
-        layout.deployment_of(Handle(image), entries(image)[0].entry)
+        loader.deployment_of(Handle(image), entries(image)[0].entry)
 
 
 # --- paths as the booted system has them ----------------------------------------------------------------
 
 @pytest.fixture
 def view(image):
-    return layout.booted_view(Handle(image), layout.Deployment("ock", COMMIT, 0), layout.Roles(boot=True, root=True, efi=True))
+    return loader.booted_view(Handle(image), loader.Deployment("ock", COMMIT, 0), Roles(boot=True, root=True, efi=True))
 
 
 @pytest.mark.parametrize("path,real", [
@@ -247,11 +248,11 @@ ID = "8645d312-2c61-54a4-8855-16c7c7f20d18"
 def test_partitions_by_name(table, size):
     disk = Disk({1: (EFI, "EFI-SYSTEM", 300, 10), 4: (LINUX, "root", 320, 10), 2: (LINUX, "boot", 310, 10)}, table, size)
     disk.xfs(2, ID, b"other")
-    found = layout.read_partitions(disk, "/dev/sda")
+    found = read_partitions(disk, "/dev/sda")
     assert [(part.number, part.name, part.start, part.size, part.type) for part in found] == [
         (1, "EFI-SYSTEM", 300 * 512, 5120, EFI), (2, "boot", 310 * 512, 5120, LINUX), (4, "root", 320 * 512, 5120, LINUX)]
     assert (found[1].filesystem, found[1].uuid, found[1].label) == ("xfs", ID, "other")
-    roles = layout.roles_of(found)
+    roles = roles_of(found)
     assert (roles.boot.number, roles.root.number, roles.efi.number) == (2, 4, 1)
 
 
@@ -259,15 +260,15 @@ def test_partitions_by_label_where_names_say_nothing():
     disk = Disk({1: (LINUX, "", 300, 10), 2: (LINUX, "Linux", 310, 10)})
     disk.xfs(1, ID, b"root")
     disk.xfs(2, ID, b"boot")
-    roles = layout.roles_of(layout.read_partitions(disk, "/dev/sda"))
+    roles = roles_of(read_partitions(disk, "/dev/sda"))
     assert (roles.boot.number, roles.root.number, roles.efi) == (2, 1, None)
 
 
 def test_two_partitions_of_one_name_are_refused():
     disk = Disk({1: (LINUX, "boot", 300, 10), 2: (LINUX, "boot", 310, 10)})
     with pytest.raises(ImageError, match="2 partitions named boot"):
-        layout.roles_of(layout.read_partitions(disk, "/dev/sda"))
+        roles_of(read_partitions(disk, "/dev/sda"))
 
 
 def test_efi_by_its_type():
-    assert layout.roles_of(layout.read_partitions(Disk({3: (EFI, "esp", 300, 10)}), "/dev/sda")).efi.number == 3
+    assert roles_of(read_partitions(Disk({3: (EFI, "esp", 300, 10)}), "/dev/sda")).efi.number == 3

@@ -11,9 +11,9 @@ import os
 import re
 import uuid
 
-from ..common.canonical import canonical, digest_of, text_digest
-from ..common.errors import ImageError, from_os_error
-from ..files.digests import sha256_file
+from ...common.canonical import canonical, digest_of, text_digest
+from ...common.errors import ImageError, from_os_error
+from ...files.digests import sha256_file
 from . import bls, ignition
 
 #: raised when the same options begin to mean other content

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
-from ansible_collections.ocne.images.plugins.module_utils.work import recipe
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import recipe
 
 SOURCE = {"sha256": "0" * 64}
 

@@ -10,7 +10,7 @@ import stat
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.work import selinux
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import selinux
 
 CONTEXTS = r"""
 # a comment

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.work import bls
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import bls
 
 ENTRY = """\
 # made by hand

@@ -8,10 +8,11 @@ import posixpath
 import re
 import stat
 
-from ..common.errors import ImageError
-from . import bls, ignition, layout
+from ...common.errors import ImageError
+from . import bls, ignition, loader, partitions
 from .appliance import guest_error
 from .selinux import RULE_FILES, SUBSTITUTION_FILES, XATTR, FileContexts
+from .view import View, is_file, is_folder, is_link, lstat, names, read_range, read_small
 
 _MAX_TEXT = 1 << 20          # bytes of fstab, grub.cfg, passwd
 _MAX_POLICY = 8 << 20        # bytes of one file_contexts; large policies have half a MiB
@@ -28,16 +29,16 @@ class _Site:
 
     def __init__(self, g, deployment, roles):
         self.deployment = deployment
-        self.view = layout.booted_view(g, deployment, roles)
+        self.view = loader.booted_view(g, deployment, roles)
         self._g = g
         self._policy = self._ids = None
 
     def text(self, path, limit=_MAX_TEXT):
         """A text file, links followed; empty where there is none."""
         path = self.view.resolve(path)
-        if not layout.is_file(self.view.lstat(path)):
+        if not is_file(self.view.lstat(path)):
             return ""
-        return layout.read_small(self._g, self.view.real(path), limit, f"{path} of the image").decode("utf-8", "surrogateescape")
+        return read_small(self._g, self.view.real(path), limit, f"{path} of the image").decode("utf-8", "surrogateescape")
 
     def label(self, path, mode):
         """The SELinux label of a path by this deployment's own policy, or None where it has none."""
@@ -71,12 +72,12 @@ class Editor:
     def run(self):
         """Edits the image, reads back what was asked for, and returns values for the module. Raises ImageError."""
         try:
-            self._roles = layout.find_roles(self._g, self._device)
+            self._roles = partitions.find_roles(self._g, self._device)
             self._refuse_strangers()
             self._set_uuids()
             if not self._changed_uuids:
                 self._roles.efi = None   # nothing to do there: a mount saved
-            layout.mount(self._g, self._roles)
+            partitions.mount(self._g, self._roles)
             self._read_entries()
             self._edit_entries()
             self._edit_references()
@@ -84,7 +85,7 @@ class Editor:
             self._put_files()
             self._embed_ignition()
             self._verify()
-            layout.umount(self._g)
+            partitions.umount(self._g)
         except RuntimeError as error:
             raise guest_error(error, "customizing the image") from error
         return self._values
@@ -98,11 +99,11 @@ class Editor:
 
     def _read_entries(self):
         g = self._g
-        folder = layout.loader_folder(g)
-        entries = layout.boot_entries(g, folder) if folder else []
+        folder = loader.loader_folder(g)
+        entries = loader.boot_entries(g, folder) if folder else []
         self._entries = [entry for entry in entries if entry.entry.get("linux")]
         for entry in self._entries:
-            entry.deployment = layout.deployment_of(g, entry.entry)
+            entry.deployment = loader.deployment_of(g, entry.entry)
         deployments = [entry.deployment for entry in self._entries if entry.deployment]
         if not deployments:
             raise ImageError("the image has no ostree deployment that boots", todo="only images of an ostree-based system, such as ock, can be customized")
@@ -122,7 +123,7 @@ class Editor:
         for name in ("boot", "root"):
             partition = getattr(self._roles, name)
             if not partition.uuid:
-                layout.identify(self._g, partition)
+                partitions.identify(self._g, partition)
             if not partition.uuid:
                 raise ImageError(f"there is no known file system on the partition {name}", todo="this is not a boot image")
             if partition.uuid in self._changed_uuids:
@@ -148,11 +149,11 @@ class Editor:
                 if "log" not in str(error):
                     raise
                 # xfs_admin wants what is in the log written first; a mount does that
-                self._g.mount(partition.device, layout.ROOT)
-                self._g.umount(layout.ROOT)
+                self._g.mount(partition.device, partitions.ROOT)
+                self._g.umount(partitions.ROOT)
                 change()
             # while nothing has the device open, the kernel keeps none of it: this comes from the disk
-            layout.identify(self._g, partition)
+            partitions.identify(self._g, partition)
         except RuntimeError as error:
             raise guest_error(error, f"giving {where} a new UUID") from error
         if partition.uuid != new:
@@ -170,26 +171,26 @@ class Editor:
         for view in self._all_views():
             self._rename_in(view.real(self._place(view, "/etc/fstab", follow=True)))
         for name in _GRUB:
-            self._rename_in(f"{layout.BOOT}/{name}")
-        if self._roles.efi and layout.is_folder(layout.lstat(self._g, layout.EFI + "/EFI")):
-            for vendor in layout.names(self._g, layout.EFI + "/EFI"):
+            self._rename_in(f"{partitions.BOOT}/{name}")
+        if self._roles.efi and is_folder(lstat(self._g, partitions.EFI + "/EFI")):
+            for vendor in names(self._g, partitions.EFI + "/EFI"):
                 for name in _GRUB_EFI:
-                    self._rename_in(f"{layout.EFI}/EFI/{vendor}/{name}")
+                    self._rename_in(f"{partitions.EFI}/EFI/{vendor}/{name}")
 
     def _rename_in(self, path):
-        folder = layout.lstat(self._g, posixpath.dirname(path))
-        status = layout.lstat(self._g, path) if layout.is_folder(folder) else None
-        if not layout.is_file(status):
+        folder = lstat(self._g, posixpath.dirname(path))
+        status = lstat(self._g, path) if is_folder(folder) else None
+        if not is_file(status):
             return
         # kept byte by byte where it is not UTF-8
-        before = layout.read_small(self._g, path, _MAX_TEXT, "a file that names file systems").decode("utf-8", "surrogateescape")
+        before = read_small(self._g, path, _MAX_TEXT, "a file that names file systems").decode("utf-8", "surrogateescape")
         after = self._renamed(before)
         if after != before:
             self._rewrite(path, status, after.encode("utf-8", "surrogateescape"))
 
     def _all_views(self):
         booting = {site.deployment.path: site.view for site in self._sites}
-        return [booting.get(deployment.path) or layout.booted_view(self._g, deployment, self._roles) for deployment in layout.all_deployments(self._g)]
+        return [booting.get(deployment.path) or loader.booted_view(self._g, deployment, self._roles) for deployment in loader.all_deployments(self._g)]
 
     def _remove_machine_ids(self):
         if self._recipe.machine_id != "remove":
@@ -200,12 +201,12 @@ class Editor:
             self._expect(view.real(path), functools.partial(self._absent, view.real(path)))
             # a link to it, mostly; else D-Bus has a copy
             path = self._place(view, "/var/lib/dbus/machine-id")
-            if layout.is_file(view.lstat(path)):
+            if is_file(view.lstat(path)):
                 self._remove(view, path)
 
     def _remove(self, view, path):
         status = view.lstat(path)
-        if status is not None and not layout.is_folder(status):
+        if status is not None and not is_folder(status):
             self._g.rm(view.real(path))
             view.forget()
             self._values["machine_id_removed"] = True
@@ -221,7 +222,7 @@ class Editor:
                 arguments = bls.edit(arguments, **edits)
             arguments = [self._renamed(argument) for argument in arguments]
             if entry.entry.set_arguments(arguments):
-                self._rewrite(entry.path, layout.lstat(self._g, entry.path), entry.entry.dump().encode("utf-8", "surrogateescape"))
+                self._rewrite(entry.path, lstat(self._g, entry.path), entry.entry.dump().encode("utf-8", "surrogateescape"))
         self._values["kernel_command_lines"] = [
             {"entry": entry.name, "options": entry.entry.options.encode("utf-8", "surrogateescape").decode("utf-8", "replace")}
             for entry in self._entries]
@@ -241,10 +242,10 @@ class Editor:
 
     def _put(self, site, item, path, target):
         status = site.view.lstat(path)
-        if status is not None and not (layout.is_file(status) or layout.is_link(status)):
+        if status is not None and not (is_file(status) or is_link(status)):
             raise ImageError("there is a folder or a special file of that name in the image", item.path, "choose another path")
         self._make_parents(site, posixpath.dirname(path))
-        old = status if layout.is_file(status) else None
+        old = status if is_file(status) else None
         owner = site.number(item.owner, "passwd", item.path) if item.owner is not None else (old["st_uid"] if old else 0)
         group = site.number(item.group, "group", item.path) if item.group is not None else (old["st_gid"] if old else 0)
         mode = item.mode if item.mode is not None else (stat.S_IMODE(old["st_mode"]) if old else 0o644)
@@ -313,14 +314,14 @@ class Editor:
         config = self._recipe.ignition_config
         if config is None:
             return
-        view = layout.View(self._g, {"/": layout.BOOT})
+        view = View(self._g, {"/": partitions.BOOT})
         paths = []
         for entry in self._entries:
             images = [path for key, value in entry.entry.items() if key == "initrd" for path in value.split()]
             if not images:
                 raise ImageError("the boot entry has no initramfs that could hold an Ignition configuration", entry.name)
             real = view.resolve(images[-1])
-            if not layout.is_file(view.lstat(real)):
+            if not is_file(view.lstat(real)):
                 raise ImageError("the initramfs of the boot entry is missing", f"/boot{real}"[:300], "use an image that is whole")
             paths.append(view.real(real))
         for path in sorted(set(paths)):
@@ -328,8 +329,8 @@ class Editor:
         self._values["ignition_config"] = bool(config)
 
     def _embed(self, path, config):
-        size = layout.lstat(self._g, path)["st_size"]
-        old = layout.embedded(self._g, path, size)
+        size = lstat(self._g, path)["st_size"]
+        old = loader.embedded(self._g, path, size)
         if (old[1] if old else b"") == config:
             self._expect(path, lambda: self._same_config(path, config))
             return
@@ -338,7 +339,7 @@ class Editor:
             self._g.truncate_size(path, size)
         if config:
             addition = ignition.padding(size) + ignition.archive(config)
-            free = self._g.statvfs(layout.BOOT)
+            free = self._g.statvfs(partitions.BOOT)
             if free["bavail"] * free["frsize"] < len(addition) + _ROOM:
                 raise ImageError("the boot partition is too full for the Ignition configuration", "/boot",
                                  "let the configuration fetch its contents from a URL", needed_bytes=len(addition))
@@ -360,20 +361,20 @@ class Editor:
                 raise ImageError("what was written to the image does not read back", path, "look for a faulty disk or memory, then run the task again")
 
     def _absent(self, path):
-        return layout.lstat(self._g, path) is None
+        return lstat(self._g, path) is None
 
     def _same_bytes(self, path, data):
-        status = layout.lstat(self._g, path)
-        return status is not None and status["st_size"] == len(data) and layout.read_range(self._g, path, 0, len(data)) == data
+        status = lstat(self._g, path)
+        return status is not None and status["st_size"] == len(data) and read_range(self._g, path, 0, len(data)) == data
 
     def _same_file(self, path, item, mode, owner, group, label):
-        status = layout.lstat(self._g, path)
-        if not layout.is_file(status) or (stat.S_IMODE(status["st_mode"]), status["st_uid"], status["st_gid"]) != (mode, owner, group):
+        status = lstat(self._g, path)
+        if not is_file(status) or (stat.S_IMODE(status["st_mode"]), status["st_uid"], status["st_gid"]) != (mode, owner, group):
             return False
         if label and self._label_of(path) != label:
             return False
         return self._same_bytes(path, item.data()) if item.small else self._g.checksum("sha256", path) == item.sha256
 
     def _same_config(self, path, config):
-        found = layout.embedded(self._g, path, layout.lstat(self._g, path)["st_size"])
+        found = loader.embedded(self._g, path, lstat(self._g, path)["st_size"])
         return (found[1] if found else b"") == config

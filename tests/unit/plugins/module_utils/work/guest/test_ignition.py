@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.work import ignition
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import ignition
 
 CONFIG = b'{"ignition":{"version":"3.4.0"}}'
 BASES = {
