@@ -207,7 +207,7 @@ from ansible_collections.ocne.images.plugins.module_utils.common.errors import I
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.registry import REGISTRY_SPEC, access, registry_options
-from ansible_collections.ocne.images.plugins.module_utils.work import reference
+from ansible_collections.ocne.images.plugins.module_utils.work.containers import reference
 
 _KIND = "ocne_boot_image"
 _DEFAULT_SOURCE = "docker://container-registry.oracle.com/olcne/ock:{version}"

@@ -10,10 +10,10 @@ import tempfile
 
 from ..artifact.record import load_record
 from ..files.digests import stat_of
-from ..work import logins, reference
+from ..work.containers import logins, reference
+from ..work.containers.policy import accepts_everything
+from ..work.containers.skopeo import Registry, check_files
 from ..work.job import load_options
-from ..work.policy import accepts_everything
-from ..work.skopeo import Registry, check_files
 
 KIND = "boot_image"                  # of the work that gets a disk out of one
 _MODULE = "ocne_boot_image"          # in records

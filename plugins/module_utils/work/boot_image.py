@@ -7,12 +7,14 @@ import dataclasses
 import os
 
 from ..common.errors import ImageError
-from . import containers, mounted, reference
+from .containers import image as containers
+from .containers import mounted_image as mounted
+from .containers import reference
+from .containers.layers import Extraction, inside
+from .containers.policy import accepts_everything
+from .containers.skopeo import FILES, Registry, Skopeo
 from .disk.headers import guard
 from .job import Artifact, Input, Result, load_options
-from .layers import Extraction, inside
-from .policy import accepts_everything
-from .skopeo import FILES, Registry, Skopeo
 
 READS_ONLY = False   # whether it makes nothing, in any mode
 

@@ -17,7 +17,7 @@ from ansible_collections.ocne.images.plugins.module_utils.common.errors import I
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.work import boot_image
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.images import Image, member, qcow2, tar
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.containers.images import Image, member, qcow2, tar
 
 pytestmark = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
 

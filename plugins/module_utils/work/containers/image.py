@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 from .image_folder import ImageFolder
 from .image_proxy import ImageProxy
 from .policy import accepts_everything

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import re
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 
 #: what can be read here; a reference without one of them is one of a registry
 TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "dir", "containers-storage", "docker-daemon")

@@ -12,10 +12,10 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
-from ansible_collections.ocne.images.plugins.module_utils.work import containers, reference
-from ansible_collections.ocne.images.plugins.module_utils.work.policy import accepts_everything
-from ansible_collections.ocne.images.plugins.module_utils.work.skopeo import Registry, Skopeo
-from ansible_collections.ocne.images.plugins.module_utils.work.skopeo_errors import explain
+from ansible_collections.ocne.images.plugins.module_utils.work.containers import image, reference
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.policy import accepts_everything
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.skopeo import Registry, Skopeo
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.skopeo_errors import explain
 
 PIN = "sha256:" + "0123456789abcdef" * 4
 
@@ -283,26 +283,26 @@ def entry(digest, architecture, system="linux"):
 
 def test_an_index_is_asked_for_once_and_names_the_platform():
     answer = Answer({"manifests": [entry("a", "arm64"), entry("b", "amd64"), entry("c", "amd64", "windows"), entry("d", "unknown", "unknown")]})
-    assert containers.resolve(answer).platforms == ["b"]
+    assert image.resolve(answer).platforms == ["b"]
     assert answer.asked == [("inspect", "--raw", "docker://h.example/ock:1")]
 
 
 def test_an_index_without_the_platform_names_what_is_there():
     with pytest.raises(ImageError, match="not there for amd64, only for arm64, s390x"):
-        containers.resolve(Answer({"manifests": [entry("a", "s390x"), entry("b", "arm64"), entry("d", "unknown", "unknown")]}))
+        image.resolve(Answer({"manifests": [entry("a", "s390x"), entry("b", "arm64"), entry("d", "unknown", "unknown")]}))
 
 
 def test_a_single_manifest():
-    resolved = containers.resolve(Answer({"config": {"digest": "c"}, "layers": []}))
+    resolved = image.resolve(Answer({"config": {"digest": "c"}, "layers": []}))
     assert resolved.platforms is None and resolved.config == "c"
 
 
 def test_a_pin_is_compared_with_what_came():
     with pytest.raises(ImageError, match="not what the digest in the reference says"):
-        containers.resolve(Answer({"layers": []}, f"h.example/ock@{PIN}"))
+        image.resolve(Answer({"layers": []}, f"h.example/ock@{PIN}"))
 
 
 @pytest.mark.parametrize("data", [b"not json", b"[]", b'{"manifests": [1]}', b'{"manifests": 5}'])
 def test_a_malformed_manifest(data):
     with pytest.raises(ImageError, match="malformed"):
-        containers.resolve(Answer(data))
+        image.resolve(Answer(data))

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import threading
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 from .skopeo import PATIENCE
 
 _PACKET = 32 << 10           # bytes, the protocol's limit

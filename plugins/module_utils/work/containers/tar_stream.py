@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tarfile
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)

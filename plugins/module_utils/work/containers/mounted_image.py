@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import stat
 
-from ..common.errors import ImageError, from_os_error
-from .output import Output
+from ...common.errors import ImageError, from_os_error
+from .disk_writer import Output
 from .pipeline import ahead
 
 _PIECE = 1 << 20           # bytes read at once

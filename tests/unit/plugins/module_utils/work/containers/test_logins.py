@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.work import logins, reference
-from ansible_collections.ocne.images.plugins.module_utils.work.skopeo import Registry
+from ansible_collections.ocne.images.plugins.module_utils.work.containers import logins, reference
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.skopeo import Registry
 
 HUB = {"docker.io", "https://index.docker.io/v1/"}
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import posixpath
 
-from ..common.errors import ImageError
-from ..common.progress import human_bytes
-from .output import Output
+from ...common.errors import ImageError
+from ...common.progress import human_bytes
+from .disk_writer import Output
 from .pipeline import ahead, decompressed, hashed
 from .tar_stream import TarStream, is_sparse
 

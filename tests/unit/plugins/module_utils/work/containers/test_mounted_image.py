@@ -11,9 +11,10 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
-from ansible_collections.ocne.images.plugins.module_utils.work import boot_image, mounted
+from ansible_collections.ocne.images.plugins.module_utils.work import boot_image
+from ansible_collections.ocne.images.plugins.module_utils.work.containers import mounted_image
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.images import qcow2
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.containers.images import qcow2
 
 DISK = qcow2(filling=random.Random(7).randbytes(3_000_000))
 
@@ -28,7 +29,7 @@ def image(tmp_path):
 
 
 def take(image, wanted="disk/boot.qcow2"):
-    return mounted.take(str(image), wanted, str(image.parent / "copy"), "registry/image", silent())
+    return mounted_image.take(str(image), wanted, str(image.parent / "copy"), "registry/image", silent())
 
 
 def test_a_disk_is_copied(image):

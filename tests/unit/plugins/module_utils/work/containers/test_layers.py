@@ -16,12 +16,12 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, silent
-from ansible_collections.ocne.images.plugins.module_utils.work import layers as module
-from ansible_collections.ocne.images.plugins.module_utils.work.image_folder import ImageFolder
-from ansible_collections.ocne.images.plugins.module_utils.work.layers import Extraction
-from ansible_collections.ocne.images.plugins.module_utils.work.pipeline import decompressed
-from ansible_collections.ocne.images.plugins.module_utils.work.tar_stream import TarStream
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.images import Image, member, tar, zstd
+from ansible_collections.ocne.images.plugins.module_utils.work.containers import layers as module
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.image_folder import ImageFolder
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.layers import Extraction
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.pipeline import decompressed
+from ansible_collections.ocne.images.plugins.module_utils.work.containers.tar_stream import TarStream
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.containers.images import Image, member, tar, zstd
 
 PATH = "disk/boot.qcow2"
 NOISE = random.Random(33).randbytes(300_000)

@@ -13,8 +13,8 @@ import random
 import subprocess
 import time
 
-from ..common import process
-from ..common.errors import ImageError, Interrupted
+from ...common import process
+from ...common.errors import ImageError, Interrupted
 from . import logins
 from .skopeo_errors import explain
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 
 _PIECE = 1 << 20            # bytes read at once
 _JSON_LIMIT = 16 << 20      # bytes of a manifest or a configuration

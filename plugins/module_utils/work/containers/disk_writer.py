@@ -8,8 +8,8 @@ import hashlib
 import os
 import threading
 
-from ..common.errors import ImageError, from_os_error
-from ..files import space
+from ...common.errors import ImageError, from_os_error
+from ...files import space
 
 _SYNC_EVERY = 64 << 20     # bytes after which what was written is brought to the disk, while work goes on
 

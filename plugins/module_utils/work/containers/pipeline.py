@@ -12,8 +12,8 @@ import subprocess
 import threading
 import zlib
 
-from ..common import process
-from ..common.errors import ImageError
+from ...common import process
+from ...common.errors import ImageError
 
 _DEPTH = 8                 # pieces between two stages
 _PIECE = 1 << 20           # bytes of a piece

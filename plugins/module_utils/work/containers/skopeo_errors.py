@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 
 #: pattern in skopeo's words -> (what, what to do); the first that is found counts
 _MEANINGS = (
