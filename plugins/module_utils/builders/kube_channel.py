@@ -11,8 +11,8 @@ import socket
 import threading
 import time
 
+from ..agent.server import TOKEN_HEADER
 from ..common.errors import ImageError
-from ..work.agent import TOKEN_HEADER
 from . import kube_exec, package, pod_life, pod_spec
 from .channel import Channel, ChannelLost, Response
 from .kube import Unreachable, is_starting

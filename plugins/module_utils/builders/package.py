@@ -11,13 +11,13 @@ import pkgutil
 import zipfile
 
 # the payload of a module holds what is imported: local names every kind of work
-from ..work import agent
+from ..agent import server
 from . import local  # noqa: F401  pylint: disable=unused-import
 
 _TIME = (1980, 1, 1, 0, 0, 0)   # of all files: the oldest that a zip file can tell
 _ROOT = __name__.rpartition(".builders.")[0]
 #: the rooms and files that the program needs
-_PARTS = ("common", "files", "artifact.record", "artifact.source", "work")
+_PARTS = ("common", "files", "artifact.record", "artifact.source", "work", "agent")
 
 
 def _source(name):
@@ -63,6 +63,6 @@ def program():
 
 
 #: python3 -I -c START PROGRAM.zip --workspace ...: the main process of the pod
-START = f"import sys; sys.path.insert(0, sys.argv[1]); from {agent.__name__} import main; main()"
+START = f"import sys; sys.path.insert(0, sys.argv[1]); from {server.__name__} import main; main()"
 #: python3 -I -c TUNNEL PROGRAM.zip PORT: standard input and output as a connection to the agent
-TUNNEL = f"import sys; sys.path.insert(0, sys.argv[1]); from {agent.__name__.rpartition('.')[0]}.tunnel import tunnel; tunnel(int(sys.argv[2]))"
+TUNNEL = f"import sys; sys.path.insert(0, sys.argv[1]); from {server.__name__.rpartition('.')[0]}.tunnel import tunnel; tunnel(int(sys.argv[2]))"

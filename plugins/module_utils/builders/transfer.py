@@ -16,13 +16,13 @@ import threading
 import time
 from urllib.parse import quote
 
+from ..agent import content_coding
+from ..agent.server import CHECKSUM_HEADER
 from ..common.background import Background
 from ..common.errors import ImageError, from_os_error
 from ..files import digests, extents, space
 from ..files.copying import copy
 from ..files.running_digest import FollowingDigest
-from ..work import coding
-from ..work.agent import CHECKSUM_HEADER
 from .channel import PATIENCE, Refused, patiently
 
 #: bytes of a chunk, and connections at once: larger chunks are no faster and take their size in memory several times on both sides
@@ -229,8 +229,8 @@ class _Push(_Transfer):
         data, batch.ranges = extents.read_data(self._fd, batch.ranges)
         if not batch.ranges:
             return
-        body, encoding = coding.encode(data, self._encodings)
-        headers = {CHECKSUM_HEADER: coding.checksum(data)}
+        body, encoding = content_coding.encode(data, self._encodings)
+        headers = {CHECKSUM_HEADER: content_coding.checksum(data)}
         if encoding:
             headers["Content-Encoding"] = encoding
         del data
@@ -316,12 +316,12 @@ class _Fetch(_Transfer):
         if not batch.ranges:
             return
         path = f"{self.url}/part?ranges={extents.as_text(batch.ranges)}"
-        headers = {"Accept-Encoding": ", ".join(coding.available())}
+        headers = {"Accept-Encoding": ", ".join(content_coding.available())}
         for left in reversed(range(_ATTEMPTS)):
             answer = self.ask("GET", path, None, headers)
             try:
-                data = coding.decode(answer.body, answer.headers.get("Content-Encoding"), batch.length)
-                if coding.checksum(data) == answer.headers.get(CHECKSUM_HEADER):
+                data = content_coding.decode(answer.body, answer.headers.get("Content-Encoding"), batch.length)
+                if content_coding.checksum(data) == answer.headers.get(CHECKSUM_HEADER):
                     break
                 raise ImageError("a chunk did not arrive as it was sent", self._name)
             except ImageError:

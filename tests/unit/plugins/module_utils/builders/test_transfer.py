@@ -263,7 +263,7 @@ def test_a_wrong_part_of_another_push_is_sent_again(agent, channel, tmp_path, na
     digest = sha256(path)
     other = os.urandom(256 << 10)
     channel.request("PUT", f"/v1/files/{name}/chunk?digest={digest}&size={MIB}&ranges=0:{len(other)}", other,
-                    {"X-Crc32": transfer.coding.checksum(other)})
+                    {"X-Crc32": transfer.content_coding.checksum(other)})
     transfer.push(channel, path, name, digest, silent())
     assert same(path, agent.workspace / "files" / name)
 

@@ -17,10 +17,10 @@ import time
 
 import pytest
 
+from ansible_collections.ocne.images.plugins.module_utils.agent import content_coding
+from ansible_collections.ocne.images.plugins.module_utils.agent.server import TOKEN_HEADER
 from ansible_collections.ocne.images.plugins.module_utils.builders import package
 from ansible_collections.ocne.images.plugins.module_utils.builders.channel import Channel, ImageError, Refused
-from ansible_collections.ocne.images.plugins.module_utils.work import coding
-from ansible_collections.ocne.images.plugins.module_utils.work.agent import TOKEN_HEADER
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import TOKEN, Agent, program, until
 
 BLOCK = 64 << 10
@@ -54,7 +54,7 @@ def send(channel, name, data, digest=None, size=None, ranges=None, check=None):
     digest, size = digest or sha256(data), len(data) if size is None else size
     ranges = ranges or f"0:{len(data)}"
     return channel.request("PUT", f"/v1/files/{name}/chunk?digest={digest}&size={size}&ranges={ranges}", data,
-                           {"X-Crc32": check or coding.checksum(data)})
+                           {"X-Crc32": check or content_coding.checksum(data)})
 
 
 def start(channel, name, source, **job):
@@ -115,7 +115,7 @@ def test_a_file_by_chunks(agent, channel):
     page = channel.json("GET", "/v1/files/a.img/chunks")
     assert page["data"] == [[0, len(data)]] and page["size"] == len(data) and page["next"] is None and page["digest"] == sha256(data)
     part = channel.request("GET", "/v1/files/a.img/part?ranges=100:50,7:3")
-    assert part.body == data[100:150] + data[7:10] and part.headers["X-Crc32"] == coding.checksum(part.body)
+    assert part.body == data[100:150] + data[7:10] and part.headers["X-Crc32"] == content_coding.checksum(part.body)
     channel.request("DELETE", "/v1/files/a.img")
     channel.request("DELETE", "/v1/files/a.img")
     assert not (agent.workspace / "files/a.img").exists()
@@ -158,7 +158,7 @@ def test_what_came_once_is_not_written_again(agent, channel):
     ("digest=D&size=-1&ranges=0:5", 400), ("digest=D&size=100&ranges=", 400), ("digest=D&size=100", 400), ("digest=D&ranges=0:5", 400),
     ("digest=x&size=100&ranges=0:5", 400), ("size=100&ranges=0:5", 400), (f"digest=D&size={1 << 40}&ranges=0:{(16 << 20) + 1}", 413)])
 def test_a_chunk_that_cannot_be(channel, query, status):
-    refused(status, channel.request, "PUT", "/v1/files/x/chunk?" + query.replace("D", "0" * 64), b"12345", {"X-Crc32": coding.checksum(b"12345")})
+    refused(status, channel.request, "PUT", "/v1/files/x/chunk?" + query.replace("D", "0" * 64), b"12345", {"X-Crc32": content_coding.checksum(b"12345")})
 
 
 def test_a_body_that_is_too_large(channel):
@@ -189,7 +189,7 @@ def test_no_name_leads_out(agent, name):
     for method, rest in (("GET", "/part?ranges=0:6"), ("GET", "/chunks"), ("GET", "/chunks?base=../secret"), ("POST", ""), ("DELETE", ""),
                          ("PUT", f"/chunk?digest={sha256(b'secreT')}&size=6&ranges=0:6")):
         body = json.dumps({"size": 6, "digest": sha256(b"secreT")}).encode() if method == "POST" else b"secreT" if method == "PUT" else b""
-        status, answer = agent.raw(method, f"/v1/files/{name}{rest}", body, X_Crc32=coding.checksum(b"secreT"))
+        status, answer = agent.raw(method, f"/v1/files/{name}{rest}", body, X_Crc32=content_coding.checksum(b"secreT"))
         if name == "link" and method in ("DELETE", "PUT", "POST"):
             # that is the link itself, which is removed or gives way to a file
             assert status in (200, 409)

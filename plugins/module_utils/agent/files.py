@@ -20,7 +20,7 @@ from ..common.errors import ImageError
 from ..files import digests, space
 from ..files.extents import BLOCK, RangeSet, append, changes, read_ranges, write_all
 from ..files.running_digest import FollowingDigest
-from . import coding
+from . import content_coding
 
 #: bytes of one chunk at most, decoded
 LARGEST = 16 << 20
@@ -168,7 +168,7 @@ class Files:
         have = part.have.as_list() if part else []
         if not done:
             space.check_space(self._folder, needed - sum(length for _offset, length in have), "what is to be sent to the builder")
-        return {"done": done, "ranges": have, "encodings": coding.available()}
+        return {"done": done, "ranges": have, "encodings": content_coding.available()}
 
     def write(self, name, digest, size, ranges, data, settled):
         """One chunk. size: of the whole file; settled: all before it has been sent and acknowledged, or is zeros."""

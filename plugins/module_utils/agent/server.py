@@ -40,10 +40,10 @@ import urllib.parse
 from ..common.errors import ImageError, from_os_error
 from ..files import extents
 from ..files.scratch import Scratch
-from . import coding
-from . import job as wire
-from .agent_files import LARGEST, Files, Refusal
-from .agent_jobs import GRACE, Jobs
+from ..work import job as wire
+from . import content_coding
+from .files import LARGEST, Files, Refusal
+from .jobs import GRACE, Jobs
 from .tunnel import tunnel  # noqa: F401  pylint: disable=unused-import
 
 #: raised when the meaning of a request or an answer changes
@@ -100,7 +100,7 @@ class Agent:
         space = os.statvfs(self.files.workspace)
         return {
             "protocol": PROTOCOL, "job_protocol": wire.PROTOCOL, "python": platform.python_version(), "machine": platform.machine(),
-            "tools": {name: shutil.which(name) for name in _TOOLS}, "guestfs": self.jobs.guestfs(), "encodings": coding.available(),
+            "tools": {name: shutil.which(name) for name in _TOOLS}, "guestfs": self.jobs.guestfs(), "encodings": content_coding.available(),
             "workspace": self.files.workspace, "total_bytes": space.f_blocks * space.f_frsize, "free_bytes": space.f_bavail * space.f_frsize,
             "programs": self.jobs.programs(), "jobs": self.jobs.listing(), "files": self.files.listing(),
             "seconds": round(time.monotonic() - self._started, 1), "idle_timeout": self.patience.seconds,
@@ -297,8 +297,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif (command, verb) == ("GET", "part"):
             data = files.read(name, self._ranges())
             accepted = [item.strip() for item in (self.headers.get("Accept-Encoding") or "").split(",")]
-            body, encoding = coding.encode(data, accepted)
-            self._answer(200, body, {CHECKSUM_HEADER: coding.checksum(data), "Content-Encoding": encoding})
+            body, encoding = content_coding.encode(data, accepted)
+            self._answer(200, body, {CHECKSUM_HEADER: content_coding.checksum(data), "Content-Encoding": encoding})
         elif (command, verb) == ("DELETE", ""):
             files.remove(name)
             self._answer_json({})
@@ -310,8 +310,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         ranges = self._ranges()
         body = self._read(LARGEST)
         try:
-            data = coding.decode(body, self.headers.get("Content-Encoding"), sum(length for _offset, length in ranges))
-            sound = coding.checksum(data) == self.headers.get(CHECKSUM_HEADER)
+            data = content_coding.decode(body, self.headers.get("Content-Encoding"), sum(length for _offset, length in ranges))
+            sound = content_coding.checksum(data) == self.headers.get(CHECKSUM_HEADER)
         except ImageError as error:
             raise Refusal(422, error.what) from error
         if not sound:

@@ -20,13 +20,13 @@ import threading
 import time
 
 from ..common.errors import ImageError
-from . import job as wire
-from .agent_files import Refusal
+from ..work import job as wire
+from .files import Refusal
 
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Python 3.9 does not know __package__ yet while it loads from a zip file
-_START = f"import sys; sys.path.insert(0, sys.argv[1]); from {__name__.rpartition('.')[0]}.program import main; main()"
+_START = f"import sys; sys.path.insert(0, sys.argv[1]); from {__name__.rsplit('.', 2)[0]}.work.program import main; main()"
 _PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 #: seconds a stopped program has for its clean-up
 GRACE = 15
