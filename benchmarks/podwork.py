@@ -7,7 +7,8 @@ import contextlib
 import json
 import sys
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import options, pod
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import builder as pod
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import options
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
 

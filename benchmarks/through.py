@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import sys
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel, pod_life, transfer
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, pod_life
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import transfer
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 
@@ -19,7 +21,7 @@ def main(kubeconfig, namespace, builder, way):
     """Transfers until the input ends; the digest of each is checked at its end."""
     cluster = kube.Cluster({"kubeconfig": kubeconfig}, namespace)
     pod = pod_life.pods_of(cluster, builder)[0]["metadata"]["name"]
-    channel = (kube_channel.ProxyChannel if way == "proxy" else kube_channel.ExecChannel)(cluster, pod, kube_channel.read_token(cluster, pod))
+    channel = (channels.ProxyChannel if way == "proxy" else channels.ExecChannel)(cluster, pod, channels.read_token(cluster, pod))
     try:
         print("ready", flush=True)
         for line in sys.stdin:

@@ -15,7 +15,9 @@ from ansible.module_utils.basic import AnsibleModule
 from .artifact.record import examine, load_record, write_record
 from .artifact.source import Kept, Pinned
 from .artifact.staging import Staging, publish, staging_folder, sweep
-from .builders import local, pod, workspace
+from .builders import local
+from .builders.kubernetes import builder
+from .builders.remote import workspace
 from .common.errors import ImageError, from_os_error
 from .common.lifeline import Lifeline
 from .common.progress import CHANNEL_VARIABLE, Progress
@@ -227,7 +229,7 @@ class ImageModule:
         if not self.elsewhere:
             return local
         if self._pod is None:
-            self._pod = self._closing.enter_context(contextlib.closing(pod.PodBuilder(self.params["builder"], self._tell)))
+            self._pod = self._closing.enter_context(contextlib.closing(builder.PodBuilder(self.params["builder"], self._tell)))
         return self._pod
 
     def publish(self, artifact, dest, record):

@@ -202,7 +202,7 @@ import tempfile
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
-from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module

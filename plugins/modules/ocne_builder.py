@@ -149,7 +149,8 @@ error:
 
 import datetime
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel, options, pod_life, pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, options, pod_life, pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.module import run_module
 
@@ -193,7 +194,7 @@ def present(m, cluster):
         token = pod_life.create(cluster, name, wish)
     if not m.check:
         try:
-            answer["pod"], channel = kube_channel.ready(cluster, name, token, m.params["wait_timeout"], m.progress)[:2]
+            answer["pod"], channel = channels.ready(cluster, name, token, m.params["wait_timeout"], m.progress)[:2]
             channel.close_all()
         except BaseException:
             if answer["changed"]:   # one that could not start helps nobody

@@ -134,7 +134,8 @@ error:
 
 import datetime
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel, pod_life, pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, pod_life, pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.module import run_module
 
@@ -156,8 +157,8 @@ def describe(job, pod, now):
 def activity(cluster, pod):
     """What a running builder says of itself."""
     try:
-        token = kube_channel.read_token(cluster, pod)
-        for channel in (kube_channel.ProxyChannel(cluster, pod, token), kube_channel.ExecChannel(cluster, pod, token)):
+        token = channels.read_token(cluster, pod)
+        for channel in (channels.ProxyChannel(cluster, pod, token), channels.ExecChannel(cluster, pod, token)):
             try:
                 status = channel.json("GET", "/v1/status", timeout=20)
                 return {"jobs": [job["kind"] for job in status["jobs"].values() if job["state"] == "running"], "free_bytes": status["free_bytes"]}

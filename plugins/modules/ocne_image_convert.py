@@ -213,7 +213,7 @@ import os
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, examine
 from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Kept
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
-from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, from_os_error
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module

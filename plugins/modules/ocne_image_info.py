@@ -435,7 +435,7 @@ import stat
 import tempfile
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import staging_folder
-from ansible_collections.ocne.images.plugins.module_utils.builders.options import BUILDER_SPEC
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.inspections import Inspections
 from ansible_collections.ocne.images.plugins.module_utils.module import run_module

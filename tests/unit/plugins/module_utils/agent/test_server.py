@@ -19,9 +19,9 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.agent import content_coding
 from ansible_collections.ocne.images.plugins.module_utils.agent.server import TOKEN_HEADER
-from ansible_collections.ocne.images.plugins.module_utils.builders import package
-from ansible_collections.ocne.images.plugins.module_utils.builders.channel import Channel, ImageError, Refused
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import TOKEN, Agent, program, until
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import package
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import Channel, ImageError, Refused
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import TOKEN, Agent, program, until
 
 BLOCK = 64 << 10
 

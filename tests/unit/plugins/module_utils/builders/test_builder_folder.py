@@ -9,7 +9,7 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import pod_spec
 
 ROOT = pathlib.Path(__file__).resolve().parents[5]
 BUILDER = ROOT / "builder"

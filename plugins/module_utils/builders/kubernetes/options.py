@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 from . import pod_spec
-from .kube import CONNECTION_SPEC
+from .cluster import CONNECTION_SPEC
 
 #: what a pod is to be
 WISH_SPEC = {

@@ -15,13 +15,13 @@ import time
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Pinned
-from ansible_collections.ocne.images.plugins.module_utils.builders import transfer
-from ansible_collections.ocne.images.plugins.module_utils.builders.channel import ChannelLost
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import transfer
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import ChannelLost
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import Lifeline
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import TOKEN, Agent, Proxy, environment, until
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import TOKEN, Agent, Proxy, environment, until
 
 MIB = 1 << 20
 BLOCK = 64 << 10
@@ -225,9 +225,9 @@ def test_a_push_goes_on_where_a_killed_controller_left_it(agent, tmp_path, name)
     size = 24 * MIB
     path = write(tmp_path / "file", size, (0, os.urandom(size)))
     digest = sha256(path)
-    source = ("import sys; from ansible_collections.ocne.images.plugins.module_utils.builders import channel, transfer; "
+    source = ("import sys; from ansible_collections.ocne.images.plugins.module_utils.builders.remote import client, transfer; "
               "from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent; transfer.CHUNK = 1 << 20; "
-              "transfer.push(channel.Direct('127.0.0.1', int(sys.argv[1]), sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5], silent())")
+              "transfer.push(client.Direct('127.0.0.1', int(sys.argv[1]), sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5], silent())")
 
     def slow(data, seen, upstream):
         time.sleep(0.003)
@@ -292,10 +292,10 @@ def test_files_that_are_not_there(channel, tmp_path):
 def test_a_full_disk_is_one_sentence(agent, channel, tmp_path, name):
     path = write(tmp_path / "file", 2 * MIB, (0, os.urandom(2 * MIB)))
     transfer.push(channel, path, name, sha256(path), silent())
-    source = ("import resource, signal, sys; from ansible_collections.ocne.images.plugins.module_utils.builders import channel, transfer; "
+    source = ("import resource, signal, sys; from ansible_collections.ocne.images.plugins.module_utils.builders.remote import client, transfer; "
               "from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent; "
               "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
-              "try: transfer.fetch(channel.Direct('127.0.0.1', int(sys.argv[1]), sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5], silent())\n"
+              "try: transfer.fetch(client.Direct('127.0.0.1', int(sys.argv[1]), sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5], silent())\n"
               "except transfer.ImageError as error: print(error)")
     told = subprocess.run([sys.executable, "-c", source, str(agent.port), TOKEN, name, str(tmp_path / "back"), sha256(path)],
                           env=environment(), stdout=subprocess.PIPE, check=True)

@@ -15,14 +15,16 @@ import os
 import secrets
 import tempfile
 
-from ..common.errors import ImageError, Interrupted
-from ..common.progress import Progress
-from ..work import boot_image, program
-from ..work import job as wire
-from . import local, package, pod_spec, sources
-from .channel import ChannelLost
+from ...common.errors import ImageError, Interrupted
+from ...common.progress import Progress
+from ...work import boot_image, program
+from ...work import job as wire
+from .. import local
+from ..remote import package
+from ..remote.client import ChannelLost
+from ..remote.workspace import Workspace, name_of, workspace_name
+from . import boot_media, pod_spec
 from .session import Session
-from .workspace import Workspace, name_of, workspace_name
 
 _WAIT = 20        # seconds an answer with nothing new may take: a heartbeat that keeps idle connections open
 _ENDING = 30      # seconds a cluster may take to tell why it ends a pod: as long as the pod may take to end
@@ -61,7 +63,7 @@ class PodBuilder:
         """
         if job.check and not program.kind_of(job).READS_ONLY:
             return local.run(job, on_event, lock)
-        if sources.in_registry(job):
+        if boot_media.in_registry(job):
             return self._boot_image(job, on_event, lock)
         return self._work(job, on_event)
 
@@ -76,7 +78,7 @@ class PodBuilder:
             if result:
                 return result
         try:
-            with sources.to_be_carried(job.options) as carried:
+            with boot_media.to_be_carried(job.options) as carried:
                 result = self._work(dataclasses.replace(job, options=carried), on_event)
         except ImageError as error:
             if self._way != "auto" or error.details.get("tool") != "skopeo":
@@ -96,7 +98,7 @@ class PodBuilder:
         """The Source of a boot media image, asked for from here; None where that does not work, unless it must be mounted."""
         try:
             with tempfile.TemporaryDirectory(prefix="ocne-images-") as folder:
-                return sources.of_job(wanted, lambda asked: local.run(wire.Job(sources.KIND, asked, folder, True), self._tell).values)
+                return boot_media.of_job(wanted, lambda asked: local.run(wire.Job(boot_media.KIND, asked, folder, True), self._tell).values)
         except Interrupted:
             raise
         except ImageError:
@@ -161,22 +163,22 @@ class PodBuilder:
         """What a pod to be made for a Job should mount: where the first image that came from a registry came from, or None."""
         if self._way in ("auto", "image_volume"):
             for item in inputs:
-                source = sources.of_record(item.path) if item.image and not workspace_name(item.path) else None
-                if source and sources.may_be_mounted(source):
+                source = boot_media.of_record(item.path) if item.image and not workspace_name(item.path) else None
+                if source and boot_media.may_be_mounted(source):
                     return source
         return None
 
     def _pull(self, on_event, path, digest, name):
         """Get an image that came from a registry into the workspace from there; returns whether it is there. Raises ImageError where it must be."""
-        source = sources.of_record(path) if self._way != "push" else None
+        source = boot_media.of_record(path) if self._way != "push" else None
         if not source or source.sha256 != digest or self._session.has(name, digest):
             return False
         mounted = self._way != "pull" and source.fits(self._session.mounted, self._session.status["machine"])
         try:
             with contextlib.ExitStack() as stack:
-                asked = source.mounted_at(pod_spec.SOURCE) if mounted else stack.enter_context(sources.to_be_carried(source.options))
+                asked = source.mounted_at(pod_spec.SOURCE) if mounted else stack.enter_context(boot_media.to_be_carried(source.options))
                 self._workspace.bring(boot_image.inputs(asked), None)
-                done = stack.enter_context(self._done(sources.KIND, asked, on_event))
+                done = stack.enter_context(self._done(boot_media.KIND, asked, on_event))
                 found = done.result.artifacts[0]
                 if found.sha256 != digest:
                     raise ImageError("what the registry has is not what this image was made from", source.reference, "pull the boot image again")

@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_channel
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import until
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import until
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")
 
@@ -47,7 +48,7 @@ def server():
 def test_another_thread_can_end_what_one_waits_for(server):
     cluster = kube.Cluster({"host": f"http://127.0.0.1:{server.server_address[1]}", "api_key": "hidden"}, "ns")
     # one made later for the same cluster does not hide what this one waits for
-    channel, _other = kube_channel.ProxyChannel(cluster, "pod", "token"), kube_channel.ProxyChannel(cluster, "pod", "token")
+    channel, _other = channels.ProxyChannel(cluster, "pod", "token"), channels.ProxyChannel(cluster, "pod", "token")
     errors = []
 
     def ask():

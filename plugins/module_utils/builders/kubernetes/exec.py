@@ -16,8 +16,8 @@ import ssl
 import time
 from urllib.parse import urlencode
 
-from ..common.errors import ImageError
-from .kube import SOCKET_OPTIONS, Unreachable, is_starting
+from ...common.errors import ImageError
+from .cluster import SOCKET_OPTIONS, Unreachable, is_starting
 
 _STDIN, _STDOUT, _STDERR, _ERROR, _CLOSE = 0, 1, 2, 3, 255
 _BINARY, _CLOSED, _PING = 2, 8, 9     # opcodes of frames, RFC 6455 section 11.8

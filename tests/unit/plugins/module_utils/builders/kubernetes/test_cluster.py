@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import kube
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")

@@ -11,11 +11,11 @@ import subprocess
 import sys
 import zipfile
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import package
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import package
 from ansible_collections.ocne.images.plugins.module_utils.work import program
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.agents import environment
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import environment
 
-MODULE_UTILS = pathlib.Path(package.__file__).parents[1]
+MODULE_UTILS = pathlib.Path(package.__file__).parents[2]
 TELL = f"from {package.__name__} import program; print(program()[1])"
 
 

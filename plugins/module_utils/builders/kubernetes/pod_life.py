@@ -9,9 +9,10 @@ import secrets
 import socket
 import time
 
-from ..common.errors import ImageError
-from . import package, pod_spec
-from .kube import ApiFault, admission_todo
+from ...common.errors import ImageError
+from ..remote import package
+from . import pod_spec
+from .cluster import ApiFault, admission_todo
 
 _PAUSE = 0.3              # seconds between two looks at a pod that starts
 _LOOK = 2                 # seconds between two looks at its events

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import pod_life
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import pod_life
 
 
 def pod(deleted=None, terminated=None, **status):

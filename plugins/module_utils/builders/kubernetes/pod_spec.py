@@ -13,9 +13,9 @@ import json
 import re
 import secrets
 
-from ..common.canonical import digest_of
-from ..common.errors import ImageError
-from ..files import space
+from ...common.canonical import digest_of
+from ...common.errors import ImageError
+from ...files import space
 
 #: raised when the pod is made in another way, so that a pod of an older release is not taken for one of this
 VERSION = 1

@@ -15,7 +15,8 @@ import threading
 import time
 import zipfile
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import channel, package
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import client as channel
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import package
 from ansible_collections.ocne.images.plugins.module_utils.work import program as work_program
 
 TOKEN = "only-the-two-ends-know"
@@ -151,5 +152,5 @@ class Proxy:
 
 def environment():
     """For a Python process that shall find the collection."""
-    root = str(pathlib.Path(package.__file__).parents[6])
+    root = str(pathlib.Path(package.__file__).parents[7])
     return dict(os.environ, PYTHONPATH=root)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import contextlib
 import json
 
-from ..common.errors import ImageError, Interrupted
-from . import kube, kube_channel, options, pod_life, pod_spec, sources
-from .channel import PATIENCE, patiently
+from ...common.errors import ImageError, Interrupted
+from ..remote.client import PATIENCE, patiently
+from . import boot_media, channels, cluster, options, pod_life, pod_spec
 
 _PATIENCE_AT_END = 20   # seconds that the removal of a pod is tried
 
@@ -41,7 +41,7 @@ class Session:
         """
         if self.channel:
             return True
-        self.cluster = self.cluster or kube.Cluster(self.params, self.params.get("namespace"))
+        self.cluster = self.cluster or cluster.Cluster(self.params, self.params.get("namespace"))
         name = self.params.get("name")
         job = self.cluster.get("jobs", name) if name else None
         if job and pod_life.active(job):
@@ -76,7 +76,7 @@ class Session:
                 # nothing waits for its deadline that nobody can use
                 with contextlib.suppress(ImageError):
                     pod_life.remove(self.cluster, name, 0)
-            if isinstance(error, Interrupted) or not source or not sources.not_mountable(error, source):
+            if isinstance(error, Interrupted) or not source or not boot_media.not_mountable(error, source):
                 raise
             if self.params["source_transfer"] == "image_volume":
                 raise ImageError(f"the cluster does not mount the boot media image: {error.what}", error.where, "let source_transfer be auto or pull",
@@ -86,7 +86,7 @@ class Session:
             self._make(given, None)
 
     def _reach(self, name, token):
-        self.pod, self.channel, self.status = kube_channel.ready(self.cluster, name, token, self.params["wait_timeout"], self._progress)
+        self.pod, self.channel, self.status = channels.ready(self.cluster, name, token, self.params["wait_timeout"], self._progress)
 
     def _missing(self, what):
         return ImageError(what, f"builder {self.params['name']}, namespace {self.cluster.namespace}",
@@ -94,7 +94,7 @@ class Session:
 
     def rehearse(self):
         """In check mode: ask the API server whether it would admit the pod that the task would make. Raises ImageError."""
-        self.cluster = self.cluster or kube.Cluster(self.params, self.params.get("namespace"))
+        self.cluster = self.cluster or cluster.Cluster(self.params, self.params.get("namespace"))
         name = self.params.get("name")
         if name and self.cluster.get("jobs", name):
             return

@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from ..common.errors import ImageError
+from ...common.errors import ImageError
 
 #: the client's oldest release that is used here; older ones lose frames of a stream (kubernetes-client/python 2650, 2651)
 MINIMUM_CLIENT = (37, 0)

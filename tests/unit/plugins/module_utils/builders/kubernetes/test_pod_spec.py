@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import pod_spec
-from ansible_collections.ocne.images.plugins.module_utils.builders.pod_spec import Wish
-from ansible_collections.ocne.images.plugins.module_utils.builders.sources import Source
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.boot_media import Source
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.pod_spec import Wish
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 

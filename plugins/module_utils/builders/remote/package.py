@@ -11,8 +11,8 @@ import pkgutil
 import zipfile
 
 # the payload of a module holds what is imported: local names every kind of work
-from ..agent import server
-from . import local  # noqa: F401  pylint: disable=unused-import
+from ...agent import server
+from .. import local  # noqa: F401  pylint: disable=unused-import
 
 _TIME = (1980, 1, 1, 0, 0, 0)   # of all files: the oldest that a zip file can tell
 _ROOT = __name__.rpartition(".builders.")[0]

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders import kube, kube_exec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster, exec
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")
 
@@ -43,7 +43,7 @@ class Server:
 
     def __init__(self, conversation):
         self._listener, self._conversation = socket.create_server(("127.0.0.1", 0)), conversation
-        self.cluster = kube.Cluster({"host": f"http://127.0.0.1:{self._listener.getsockname()[1]}", "api_key": "hidden"}, "ns")
+        self.cluster = cluster.Cluster({"host": f"http://127.0.0.1:{self._listener.getsockname()[1]}", "api_key": "hidden"}, "ns")
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self):
@@ -80,7 +80,7 @@ class Server:
 
 def run(conversation):
     with Server(conversation) as server:
-        return kube_exec.run(server.cluster, "pod", "builder", ["true"])
+        return exec.run(server.cluster, "pod", "builder", ["true"])
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -109,7 +109,7 @@ def test_a_ping_is_answered():
 
 @pytest.mark.parametrize("last", [b"", frame(BINARY, STDOUT + b"half of it")[:-3]])
 def test_a_connection_that_ends_before_the_command(last):
-    with pytest.raises(kube.Unreachable, match="the connection to the pod was lost"):
+    with pytest.raises(cluster.Unreachable, match="the connection to the pod was lost"):
         run(lambda _server, connection: connection.sendall(last))
 
 
@@ -125,7 +125,7 @@ def test_a_stream():
         connection.sendall(ended(0))
 
     with Server(conversation) as server:
-        stream = kube_exec.Stream(kube_exec.Exec(server.cluster, "pod", "builder", ["cat"], stdin=True), 10)
+        stream = exec.Stream(exec.Exec(server.cluster, "pod", "builder", ["cat"], stdin=True), 10)
         stream.sendall(data)
         reader = stream.makefile("rb")
         assert reader.read(len(data)) == data and reader.read(1) == b""
@@ -135,13 +135,13 @@ def test_a_stream():
 
 def test_another_thread_can_end_a_stream():
     with Server(lambda server, _connection: server.file.read()) as server:
-        stream = kube_exec.Stream(kube_exec.Exec(server.cluster, "pod", "builder", ["cat"], stdin=True), 30)
+        stream = exec.Stream(exec.Exec(server.cluster, "pod", "builder", ["cat"], stdin=True), 30)
         errors = []
 
         def wait():
             try:
                 stream.makefile("rb").read(1)
-            except kube.Unreachable as error:
+            except cluster.Unreachable as error:
                 errors.append(error)
 
         thread = threading.Thread(target=wait)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.channel import ChannelLost, Direct, Refused, patiently
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import ChannelLost, Direct, Refused, patiently
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 

@@ -16,14 +16,14 @@ import threading
 import time
 from urllib.parse import quote
 
-from ..agent import content_coding
-from ..agent.server import CHECKSUM_HEADER
-from ..common.background import Background
-from ..common.errors import ImageError, from_os_error
-from ..files import digests, extents, space
-from ..files.copying import copy
-from ..files.running_digest import FollowingDigest
-from .channel import PATIENCE, Refused, patiently
+from ...agent import content_coding
+from ...agent.server import CHECKSUM_HEADER
+from ...common.background import Background
+from ...common.errors import ImageError, from_os_error
+from ...files import digests, extents, space
+from ...files.copying import copy
+from ...files.running_digest import FollowingDigest
+from .client import PATIENCE, Refused, patiently
 
 #: bytes of a chunk, and connections at once: larger chunks are no faster and take their size in memory several times on both sides
 CHUNK = 4 << 20

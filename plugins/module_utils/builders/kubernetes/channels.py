@@ -11,11 +11,12 @@ import socket
 import threading
 import time
 
-from ..agent.server import TOKEN_HEADER
-from ..common.errors import ImageError
-from . import kube_exec, package, pod_life, pod_spec
-from .channel import Channel, ChannelLost, Response
-from .kube import Unreachable, is_starting
+from ...agent.server import TOKEN_HEADER
+from ...common.errors import ImageError
+from ..remote import package
+from ..remote.client import Channel, ChannelLost, Response
+from . import exec, pod_life, pod_spec
+from .cluster import Unreachable, is_starting
 
 _TUNNEL_TIMEOUT = 30   # seconds until a tunnel is there
 _PAUSE = 0.2           # seconds between two attempts
@@ -120,14 +121,14 @@ class ExecChannel(_PodChannel):
     def tunnel(self, timeout):
         command = ["python3", "-I", "-c", package.TUNNEL, pod_spec.PROGRAM, str(pod_spec.PORT)]
         try:
-            process = kube_exec.Exec(self._cluster, self._pod, pod_spec.CONTAINER, command, stdin=True)
+            process = exec.Exec(self._cluster, self._pod, pod_spec.CONTAINER, command, stdin=True)
         except ImageError as error:
             # one that has just started knows neither roles nor bindings yet
             if self._allowed and error.details.get("status") == 403:
                 raise ChannelLost("the API server refuses what it has allowed before") from error
             raise
         self._allowed = True
-        return kube_exec.Stream(process, timeout)
+        return exec.Stream(process, timeout)
 
     def _request(self, method, path, body, headers, timeout):
         try:
@@ -142,7 +143,7 @@ class ExecChannel(_PodChannel):
 def read_token(cluster, pod):
     """The token of a pod that another task has made: it is only in the pod and in its Secret. Raises ImageError."""
     try:
-        status, output, errors = kube_exec.run(cluster, pod, pod_spec.CONTAINER, ["cat", pod_spec.TOKEN])
+        status, output, errors = exec.run(cluster, pod, pod_spec.CONTAINER, ["cat", pod_spec.TOKEN])
     except Unreachable as error:
         raise ImageError(error.what, f"pod {pod}, namespace {cluster.namespace}", "run the task again") from error
     if status:

@@ -7,13 +7,13 @@ import os
 import re
 import tempfile
 
-from ..artifact.record import RECORD_SUFFIX, parse_record, record_text
-from ..artifact.source import identity
-from ..common.errors import ImageError, from_os_error
-from ..common.progress import silent
-from ..files import extents
-from ..files.digests import sha256_file
-from ..work.disk import headers
+from ...artifact.record import RECORD_SUFFIX, parse_record, record_text
+from ...artifact.source import identity
+from ...common.errors import ImageError, from_os_error
+from ...common.progress import silent
+from ...files import extents
+from ...files.digests import sha256_file
+from ...work.disk import headers
 from . import transfer
 
 #: begins a path that is a name in the workspace of a builder pod

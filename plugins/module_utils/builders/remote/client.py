@@ -14,8 +14,8 @@ import ssl
 import threading
 import time
 
-from ..agent.server import AGENT_HEADER, TOKEN_HEADER
-from ..common.errors import ImageError
+from ...agent.server import AGENT_HEADER, TOKEN_HEADER
+from ...common.errors import ImageError
 
 #: seconds a lost connection is waited for
 PATIENCE = 300

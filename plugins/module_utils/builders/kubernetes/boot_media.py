@@ -8,12 +8,12 @@ import dataclasses
 import json
 import tempfile
 
-from ..artifact.record import load_record
-from ..files.digests import stat_of
-from ..work.containers import logins, reference
-from ..work.containers.policy import accepts_everything
-from ..work.containers.skopeo import Registry, check_files
-from ..work.job import load_options
+from ...artifact.record import load_record
+from ...files.digests import stat_of
+from ...work.containers import logins, reference
+from ...work.containers.policy import accepts_everything
+from ...work.containers.skopeo import Registry, check_files
+from ...work.job import load_options
 
 KIND = "boot_image"                  # of the work that gets a disk out of one
 _MODULE = "ocne_boot_image"          # in records
