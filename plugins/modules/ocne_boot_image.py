@@ -205,8 +205,8 @@ from ansible_collections.ocne.images.plugins.module_utils.artifact.staging impor
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
-from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
-from ansible_collections.ocne.images.plugins.module_utils.registry import REGISTRY_SPEC, access, registry_options
+from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
+from ansible_collections.ocne.images.plugins.module_utils.task.options import REGISTRY_SPEC, access, registry_options
 from ansible_collections.ocne.images.plugins.module_utils.work.containers import reference
 
 _KIND = "ocne_boot_image"

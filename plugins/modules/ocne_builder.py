@@ -152,7 +152,7 @@ import datetime
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, options, pod_life, pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.module import run_module
+from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
 
 def ensure_namespace(m, cluster):

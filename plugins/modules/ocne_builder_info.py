@@ -137,7 +137,7 @@ import datetime
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, pod_life, pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.module import run_module
+from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
 
 def describe(job, pod, now):

@@ -216,7 +216,7 @@ from ansible_collections.ocne.images.plugins.module_utils.artifact.staging impor
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, from_os_error
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
-from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
+from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
 
 _FORMATS = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}
 #: format -> its subformats, the default first

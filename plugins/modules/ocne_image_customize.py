@@ -319,8 +319,8 @@ from ansible_collections.ocne.images.plugins.module_utils.artifact.source import
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
-from ansible_collections.ocne.images.plugins.module_utils.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
+from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers
 from ansible_collections.ocne.images.plugins.module_utils.work.guest import recipe
 

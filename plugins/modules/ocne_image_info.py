@@ -437,8 +437,8 @@ import tempfile
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import staging_folder
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.inspections import Inspections
-from ansible_collections.ocne.images.plugins.module_utils.module import run_module
+from ansible_collections.ocne.images.plugins.module_utils.task.inspect_cache import Inspections
+from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
 _FORMATS = ["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"]
 

@@ -14,7 +14,7 @@ from ansible_collections.ocne.images.plugins.module_utils.artifact.record import
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
-from ansible_collections.ocne.images.plugins.module_utils.module import ImageModule
+from ansible_collections.ocne.images.plugins.module_utils.task.module import ImageModule
 from ansible_collections.ocne.images.plugins.modules import ocne_image_customize as module
 
 

@@ -12,16 +12,16 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .artifact.record import examine, load_record, write_record
-from .artifact.source import Kept, Pinned
-from .artifact.staging import Staging, publish, staging_folder, sweep
-from .builders import local
-from .builders.kubernetes import builder
-from .builders.remote import workspace
-from .common.errors import ImageError, from_os_error
-from .common.lifeline import Lifeline
-from .common.progress import CHANNEL_VARIABLE, Progress
-from .work.job import Job
+from ..artifact.record import examine, load_record, write_record
+from ..artifact.source import Kept, Pinned
+from ..artifact.staging import Staging, publish, staging_folder, sweep
+from ..builders import local
+from ..builders.kubernetes import builder
+from ..builders.remote import workspace
+from ..common.errors import ImageError, from_os_error
+from ..common.lifeline import Lifeline
+from ..common.progress import CHANNEL_VARIABLE, Progress
+from ..work.job import Job
 
 #: options of every module that writes an artifact; documented in doc_fragments/artifact.py
 ARTIFACT_SPEC = {

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils import inspections
-from ansible_collections.ocne.images.plugins.module_utils.inspections import Inspections
+from ansible_collections.ocne.images.plugins.module_utils.task import inspect_cache
+from ansible_collections.ocne.images.plugins.module_utils.task.inspect_cache import Inspections
 
 ANSWER = {"in_use": False, "extents": [], "format": "raw"}
 
@@ -18,7 +18,7 @@ ANSWER = {"in_use": False, "extents": [], "format": "raw"}
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # else each test would have to wait until its image is old enough
-    monkeypatch.setattr(inspections, "_SETTLED", 0)
+    monkeypatch.setattr(inspect_cache, "_SETTLED", 0)
     return tmp_path / "cache/ocne-images/inspections"
 
 
@@ -74,7 +74,7 @@ def test_not_what_was_written_to_while_it_was_read(image):
 
 
 def test_not_what_was_written_just_before(image, monkeypatch):
-    monkeypatch.setattr(inspections, "_SETTLED", 10 ** 9)
+    monkeypatch.setattr(inspect_cache, "_SETTLED", 10 ** 9)
     keep(image)
     assert known(image) is None
 
@@ -112,7 +112,7 @@ def test_a_spoilt_answer_is_none(image, cache):
 
 
 def test_old_answers_go(image, cache, monkeypatch):
-    monkeypatch.setattr(inspections, "_KEPT", 3)
+    monkeypatch.setattr(inspect_cache, "_KEPT", 3)
     for number in range(5):
         keep(image, number=number)
     assert len(list(cache.iterdir())) == 3 and known(image, number=4) == ANSWER

@@ -9,9 +9,9 @@ import os
 import secrets
 import time
 
-from .common.canonical import digest_of
-from .files import digests
-from .work import inspect
+from ..common.canonical import digest_of
+from ..files import digests
+from ..work import inspect
 
 _KEPT = 200              # answers; a small file each
 _SETTLED = 1_000_000_000   # nanoseconds: a file written to later than that before it is looked at may be written to again in the same tick of its clock
