@@ -15,7 +15,7 @@ import tempfile
 from ..common.errors import ImageError
 
 # the payload of a module holds what is imported: every kind of work goes along
-from ..work import boot_image, convert, customize, inspect, program
+from ..work import boot_image, convert, customize, inspect, program  # noqa: F401  pylint: disable=unused-import
 from ..work import job as wire
 
 #: where distributions keep the Python that their libguestfs binding is built for

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Requests to the agent of a builder pod (work/agent.py), over connections that may break at any time."""
+"""Requests to the agent of a builder (agent/server.py), over connections that may break at any time."""
 
 from __future__ import annotations
 

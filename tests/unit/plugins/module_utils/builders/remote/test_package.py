@@ -64,9 +64,9 @@ def test_all_of_it_is_imported_here():
 def test_each_file_finds_what_it_imports(tmp_path):
     (tmp_path / "program.zip").write_bytes(package.program()[0])
     names = [".".join(path.with_suffix("").parts) for path in parts() if path.name != "__init__.py"]
-    subprocess.run([sys.executable, "-I", "-c", "import importlib, sys; sys.path.insert(0, sys.argv[1])\nfor name in sys.argv[2:]: importlib.import_module(name)",
-                    str(tmp_path / "program.zip"), *(f"{package._ROOT}.{name}" for name in names)], cwd="/", check=True)
-
+    source = "import importlib, sys; sys.path.insert(0, sys.argv[1])\nfor name in sys.argv[2:]: importlib.import_module(name)"
+    subprocess.run([sys.executable, "-I", "-c", source, str(tmp_path / "program.zip"), *(f"{package._ROOT}.{name}" for name in names)],
+                   cwd="/", check=True)
 
 
 def test_the_program_runs_alone(tmp_path):
