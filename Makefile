@@ -1,12 +1,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-cache := $(or $(OCNE_CACHE),$(HOME)/.cache/ocne-images)
-# What needs Python 3.12 or 3.9 is skipped, and said, on a machine where scripts/setup finds none.
-skip = echo "skipped: there is no Python for '$(1)' on this machine (scripts/setup says why)"
-only_with = if [ -d "$(cache)/venv/$(1)" ]; then $(2); else $(call skip,$(1)); fi
 
-.PHONY: help demo demo-pod test lint bench clean setup static lint-only units-py39 core-oldest core-newest integration cluster-up cluster-down
+.PHONY: help demo demo-pod test lint bench clean setup cluster-up cluster-down
 
 help:
 	@echo "make demo    builds a boot image for Oracle Cloud Infrastructure, and boots it"
@@ -25,10 +21,8 @@ demo-pod:
 	@scripts/setup run lab
 	@scripts/demo-pod
 
-test: setup
-	@# Each of these keeps one core busy. All of them run, whichever fails, and no output is mixed.
-	@$(MAKE) --no-print-directory --output-sync=target --keep-going -j2 static
-	@$(MAKE) --no-print-directory integration
+test:
+	@python3 scripts/steps.py
 
 lint:
 	@scripts/setup test
@@ -50,21 +44,3 @@ cluster-down:
 
 setup:
 	@scripts/setup
-
-static: core-oldest core-newest lint-only units-py39
-
-lint-only:
-	@scripts/lint
-
-units-py39:
-	@$(call only_with,py39,scripts/test-units py39)
-
-core-oldest:
-	@scripts/ansible-test oldest sanity
-	@if [ -d tests/unit ]; then scripts/ansible-test oldest units --python default; fi
-
-core-newest:
-	@$(call only_with,newest,scripts/ansible-test newest sanity; scripts/test-units newest)
-
-integration:
-	@scripts/test-integration

@@ -19,10 +19,21 @@ import pytest
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "lab")]
 
 import pods  # noqa: E402
-from plays import CORES, VENVS, Play  # noqa: E402
+from plays import CORES, SHARED, VENVS, Play  # noqa: E402
 
 from registry import control  # noqa: E402
 from sample import build  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "cluster: needs the lab's Kubernetes cluster; set by itself")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "cluster" in item.fixturenames:
+            item.add_marker("cluster")
 
 
 @pytest.fixture(scope="session", params=CORES)
@@ -46,6 +57,9 @@ def real():
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory):
     """The lab's two registries with the sample images in them."""
+    if SHARED:
+        yield control.up(SHARED / "registries")
+        return
     state = tmp_path_factory.mktemp("registry")
     try:
         known = control.up(state)

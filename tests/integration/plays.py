@@ -16,6 +16,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 VENVS = pathlib.Path(os.environ.get("OCNE_VENVS", pathlib.Path.home() / ".cache/ocne-images/venv"))
 CORES = os.environ.get("OCNE_CORES", "newest").split()
 MARK = "OCNE_TEST_MARK"
+#: what a run of all tests has started for them, see scripts/test-integration
+SHARED = pathlib.Path(os.environ["OCNE_TEST_LAB"]) if "OCNE_TEST_LAB" in os.environ else None
 
 
 class Play:

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from plays import ROOT
+from plays import ROOT, SHARED
 
 LAB = ROOT / "tests/lab/cluster"
 IMAGE = "10.244.0.1:5000/ocne/builder:latest"
@@ -28,6 +28,8 @@ def lab(name, *arguments, **options):
 def up():
     """Start the cluster with the lab's images in its registries; what `cluster/up` tells, and "images": {tag: {plain, tls, digest}}."""
     known = json.loads(lab("up"))
+    if SHARED and (SHARED / "images.json").exists():
+        return dict(known, images=json.loads((SHARED / "images.json").read_text()))
     lab("builder-image")
     return dict(known, images=json.loads(lab("push")))
 
@@ -123,12 +125,15 @@ class Line:
         if after:
             self._insert("INPUT", "-m", "connmark", "--mark", str(self._mark), "-m", "quota", "--quota", str(after), "-j", "ACCEPT")
 
-    def wait_until_cut(self, play, timeout=60):
-        """Until packets are dropped."""
-        deadline = time.monotonic() + timeout
-        while not any(words[2] == "DROP" and words[0] != "0" and words[-1] == hex(self._mark) for words in self._counters()):
+    def wait_until_cut(self, play, tries=1, timeout=120):
+        """Until packets are dropped, and the kernel has tried some times more, after longer and longer pauses."""
+        deadline, dropped = time.monotonic() + timeout, 0
+        while tries:
+            now = sum(int(words[0]) for words in self._counters() if words[2] == "DROP" and words[-1] == hex(self._mark))
+            if now != dropped:
+                dropped, tries = now, tries - 1
             assert play.process.poll() is None and time.monotonic() < deadline, play.text
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def mend(self, forgotten=False):
         """Let packets pass again; forgotten: only those of new connections, as where a load balancer has dropped its table."""

@@ -103,7 +103,6 @@ def test_cut_in_mid_job(begin, namespace, line, tmp_path, tiny):
     space.working_pod(play)
     line.cut()
     line.wait_until_cut(play)
-    time.sleep(3)
     line.mend(forgotten=True)
     assert play.wait(WAIT) == 0, play.text
     assert whole(tmp_path) and space.empty() == []
@@ -115,8 +114,7 @@ def test_cut_in_mid_transfer(begin, namespace, line, tmp_path, noise, only_exec,
     space = namespace(role=only_exec if way == "exec" else None)
     line.cut(after)
     play = begin(CONVERT, noise, builder(space), line.within)
-    line.wait_until_cut(play)
-    time.sleep(3)
+    line.wait_until_cut(play, tries=4)
     line.mend()
     assert play.wait(WAIT) == 0, play.text
     assert whole(tmp_path) and space.empty() == []

@@ -52,7 +52,6 @@ def test_nothing_is_left(start, tmp_path, tiny, how, clean_tmp, request):
     where = request.getfixturevalue("sshd") if how == "lost ssh" else "here ansible_connection=local\n"
     play = start(PLAY, *inventory(tmp_path, where), extra={"src": tiny["tiny"], "dest": str(dest)})
     wait_for_appliance(play, dest)
-    time.sleep(0.5)
     end(play, how)
     if how == "lost ssh":
         # ansible retries nothing by default; ControlPersist's master is not ours to wait for

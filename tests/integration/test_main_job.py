@@ -62,7 +62,7 @@ def test_the_image_boots_as_it_should(run, tmp_path, registry):
         line = guest.cat("/proc/cmdline").decode()
         assert "ignition.platform.id=oci" in line
         assert guest.run("hostname")[1].decode().split(".")[0].strip() == "ock-test"
-        deadline = time.monotonic() + 60   # the dispatcher may still be at it
+        deadline = time.monotonic() + 300   # the dispatcher may still be at it
         while b"ock-test.sub" not in guest.cat("/etc/hosts") and time.monotonic() < deadline:
             time.sleep(1)
         hosts = guest.cat("/etc/hosts").decode()

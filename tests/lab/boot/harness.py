@@ -26,6 +26,8 @@ import common
 HERE = Path(__file__).resolve().parent
 # QEMU forwards only addresses of its own network, so the guest's network is the one of the metadata service
 NETWORK, ADDRESS, SERVICE = '169.254.0.0/16', '169.254.100.15', '169.254.169.254'
+# under emulation, on a busy machine, devices come later than systemd waits for them; the first is for versions before 253
+PATIENT = 'systemd.default_timeout_start_sec=900 systemd.default_device_timeout_sec=900'
 DEFAULT_HOST, DEFAULT_DOMAIN = 'lab-host', 'labsubnet.labvcn.oraclevcn.com'
 
 
@@ -86,7 +88,7 @@ class Guest:
     """A booted image: with Guest(image) as guest: guest.run('...')."""
 
     def __init__(self, image, network=True, hostname=DEFAULT_HOST, domain=DEFAULT_DOMAIN, search=(), metadata=True, append='',
-                 timeout=300, memory=2048, console=None, accel='tcg,thread=multi'):
+                 timeout=900, memory=2048, console=None, accel='tcg,thread=multi'):
         common.need({'qemu-system-x86_64': 'qemu-system-x86', 'qemu-img': 'qemu-utils'})
         self.image, self.network, self.timeout, self.memory, self.accel = Path(image).resolve(), network, timeout, memory, accel
         self.hostname, self.domain, self.search, self.metadata, self.append = hostname, domain, list(search), metadata, append
@@ -146,7 +148,7 @@ class Guest:
         ours, theirs = socket.socketpair()
         argv = ['qemu-system-x86_64', '-accel', self.accel, '-cpu', 'max', '-smp', '2', '-m', str(self.memory), '-nodefaults', '-no-user-config',
                 '-display', 'none', '-monitor', 'none', '-no-reboot', '-serial', 'file:' + str(self.console).replace(',', ',,'),
-                '-kernel', str(kernel), '-initrd', str(initrd), '-append', (self.entry['options'] + ' ' + self.append).strip(),
+                '-kernel', str(kernel), '-initrd', str(initrd), '-append', ' '.join([self.entry['options'], PATIENT, self.append]).strip(),
                 '-drive', 'if=virtio,format=qcow2,cache=unsafe,file=' + str(overlay).replace(',', ',,'),
                 '-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci',
                 '-chardev', 'socket,id=lab,fd=%d' % theirs.fileno(), '-device', 'virtserialport,chardev=lab,name=ocne.lab'] + self._netdev()
@@ -177,7 +179,7 @@ class Guest:
             time.sleep(0.2)
         self.seconds_to_login = round(time.monotonic() - self._started, 1)
 
-    def run(self, command, timeout=120):
+    def run(self, command, timeout=300):
         """Run a shell command as root in the guest; returns (status, stdout, stderr) with bytes."""
         self._requests += 1
         ident = b'%d' % self._requests
@@ -200,7 +202,7 @@ class Guest:
         status, out, _err = self.run('cat -- %s' % shlex.quote(path))
         return None if status else out
 
-    def settle(self, timeout=180):
+    def settle(self, timeout=600):
         """Wait until systemd has no start job left, and with a network until it is online; returns systemd's word for it."""
         if self.network:
             self.run('nm-online -q -t 60', timeout)
@@ -242,7 +244,7 @@ def main(argv):
     parser.add_argument('--metadata', type=argparse.FileType('r'), metavar='FILE', help='JSON {"instance": {...}, "vnics": [...]} in place of the default')
     parser.add_argument('--no-metadata', action='store_true', help='no metadata service')
     parser.add_argument('--append', default='', help='more kernel arguments, for looking into a failed boot')
-    parser.add_argument('--timeout', type=int, default=300, help='seconds until the login prompt (%(default)s)')
+    parser.add_argument('--timeout', type=int, default=900, help='seconds until the login prompt (%(default)s)')
     parser.add_argument('--memory', type=int, default=2048, help='MiB (%(default)s)')
     parser.add_argument('--accel', default='tcg,thread=multi', help='QEMU accelerator (%(default)s)')
     parser.add_argument('--console', metavar='FILE', help='keep the serial console here')
