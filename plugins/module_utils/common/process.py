@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import resource
 import shutil
 import signal
@@ -65,23 +64,6 @@ def run(arguments, where, doing, memory=None, seconds=None, **options):
     if child.returncode:
         raise failed(arguments[0], child.returncode, errors, where, doing)
     return output
-
-
-def run_with_percent(arguments, where, doing, progress, memory=None, seconds=None):
-    """Like run(), for qemu-img with -p: its `(12.34/100%)` goes to progress, a phase in percent."""
-    with start(arguments, memory, seconds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        os.set_blocking(child.stderr.fileno(), False)
-        while True:
-            text = os.read(child.stdout.fileno(), 4096)
-            if not text:
-                break
-            found = re.findall(rb"\((\d+(?:\.\d+)?)/100%\)", text)
-            if found:
-                progress.update(float(found[-1]))
-        child.wait()
-        errors = child.stderr.read() or b""
-    if child.returncode:
-        raise failed(arguments[0], child.returncode, errors, where, doing)
 
 
 def failed(tool, status, errors, where, doing):

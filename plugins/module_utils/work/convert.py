@@ -12,7 +12,6 @@ import re
 import threading
 
 from ..artifact.source import identity
-from ..common import process
 from ..common.background import Background
 from ..common.canonical import digest_of
 from ..common.errors import ImageError
@@ -76,7 +75,7 @@ def run(job, progress):
     if options.existing:
         progress.phase("compare with the source", 100, "percent")
         headers.guard(options.existing, options.format)
-        qemu_img.compare(options.existing, options.format, source.path, options.src_format, progress)
+        qemu_img.compare(options.existing, options.format, source.path, options.src_format, progress, source.virtual_size)
         return wire.Result()
     _check_space(source, options, os.path.dirname(job.staging))
     warnings = []
@@ -155,16 +154,8 @@ def _file_name(source, options):
 
 
 def _arguments(options):
-    """The options of `qemu-img convert` for the target.
-
-    Measured on two cores with 0.5 GiB of data in 15 GiB: -m and -W gain nothing where clusters are not compressed,
-    and scatter them; zlib takes 0.6 and zstd 0.13 of the time of a plain `-c` with them. streamOptimized is
-    compressed one grain after the other whatever the flags.
-    """
-    settings, arguments = [], []
-    if options.compression != "none":
-        arguments += ["-c", "-m", "16", "-W"]
-        settings.append(f"compression_type={options.compression}")
+    """The options of `qemu-img convert` for the target. streamOptimized is compressed one grain after the other whatever the flags."""
+    settings = []
     if options.subformat:
         settings.append(f"subformat={options.subformat}")
     if options.format == "vpc":
@@ -173,17 +164,14 @@ def _arguments(options):
         settings.append(f"adapter_type={options.adapter_type}")
     if options.hwversion:
         settings.append(f"hwversion={options.hwversion}")
-    return arguments + (["-o", ",".join(settings)] if settings else [])
+    return qemu_img.compressed(options.compression) + (["-o", ",".join(settings)] if settings else [])
 
 
 def _convert(source, options, staging, progress):
     path = os.path.join(staging, _file_name(source, options))
     progress.phase(f"convert to {options.format}", 100, "percent")
     with _flushing(staging):
-        process.run_with_percent(
-            ["qemu-img", "convert", "-p", "-f", source.format, "-O", options.format, *_arguments(options),
-             qemu_img.named(source.path), path],
-            source.where, f"converting the image to {options.format}", progress, memory=qemu_img.MEMORY_LIMIT)
+        qemu_img.convert(source.path, source.format, path, options.format, source.virtual_size, progress, _arguments(options), source.where)
     progress.finish()
     progress.phase("check")
     facts = headers.guard(path, options.format, options.name)
@@ -199,7 +187,7 @@ def _convert(source, options, staging, progress):
     digests = hashing.result()
     if options.verify:
         progress.phase("compare with the source", 100, "percent")
-        qemu_img.compare(path, options.format, source.path, source.format, progress, where=options.name)
+        qemu_img.compare(path, options.format, source.path, source.format, progress, source.virtual_size, options.name)
     progress.finish()
     extents = [{"name": os.path.basename(name), "size": os.path.getsize(name), "sha256": digest}
                for name, digest in zip(files[1:], digests[1:])]

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import os
 
-from ..common import process
 from ..common.background import Background
 from ..common.errors import ImageError, Interrupted
 from ..files import digests, space
@@ -68,8 +67,7 @@ class _Build:
         if self._keep:
             copy(self._source.path, self._disk, progress)
         else:
-            process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", qemu_img.named(self._source.path), "-F", self._source.format, self._disk],
-                        self.name, "making an overlay for the edits")
+            qemu_img.overlay(self._disk, self._source.path, self._source.format, self.name)
         return Disk(self._disk, self.format if self._keep else "qcow2")
 
     def discard(self):
@@ -96,11 +94,9 @@ class _Build:
         return Artifact(self.name, path, self.format, os.path.getsize(path), digest, facts.virtual_size, values=self.values)
 
     def _flatten(self, path, progress):
-        compression = self.recipe.compression
-        options = ["-c", "-m", "16", "-W", "-o", f"compression_type={compression}"] if compression != "none" else []
         progress.phase("write image", 100, "percent")
-        process.run_with_percent(["qemu-img", "convert", "-p", "-f", "qcow2", "-O", "qcow2", *options, self._disk, path],
-                                 self.name, "writing the customized image", progress)
+        qemu_img.convert(self._disk, "qcow2", path, "qcow2", self._source.virtual_size, progress, qemu_img.compressed(self.recipe.compression),
+                         self.name, "writing the customized image")
         progress.finish()
 
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 import fcntl
-import json
 import os
 import re
 import stat
 import struct
 
-from ..common import process
 from ..common.errors import ImageError
 from . import job as wire
 from .disk import headers, qemu_img
@@ -150,13 +148,8 @@ def _integrity(facts, in_use, progress):
 
 def _overlay(facts, scratch):
     """A qcow2 in `scratch` that shows the image and takes all that is written."""
-    node = {"driver": facts.format, "file": {"driver": "file", "filename": facts.path, "locking": "off"}}
-    for number in range(len(facts.extents)):
-        node[f"extents.{number}.locking"] = "off"
     path = os.path.join(scratch, "overlay.qcow2")
-    backing = "json:" + json.dumps(node, ensure_ascii=False)
-    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", facts.format, "-b", backing, path], facts.where,
-                "making an overlay of the image", qemu_img.MEMORY_LIMIT, qemu_img.SECONDS_LIMIT)
+    qemu_img.overlay(path, facts.path, facts.format, facts.where, unlocked=len(facts.extents))
     return path
 
 

@@ -143,6 +143,6 @@ def test_room(src, staging, monkeypatch, free, options, fits):
 
 
 def test_missing_tool(src, staging, monkeypatch):
-    monkeypatch.setattr(convert.process.shutil, "which", lambda *arguments, **keywords: None)
+    monkeypatch.setattr(convert.qemu_img.process.shutil, "which", lambda *arguments, **keywords: None)
     with pytest.raises(ImageError, match="qemu-utils"):
         run(src, staging)
