@@ -10,14 +10,15 @@ import json
 import os
 import socket
 import sys
-import time
 
 from ...common.errors import ImageError
+from ...common.retry import retry
 
 #: the client's oldest release that is used here; older ones lose frames of a stream (kubernetes-client/python 2650, 2651)
 MINIMUM_CLIENT = (37, 0)
 _MINIMUM_PYTHON = (3, 10)   # the client's own
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 60   # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3      # seconds between two attempts
 _STARTING = 20                             # seconds that an API server takes to know its own roles, at most
 #: of every connection: one that somebody in between has forgotten is found dead after 20 s, used or not, long before an answer is overdue
 SOCKET_OPTIONS = [
@@ -252,20 +253,18 @@ class Cluster:
 
     def ask(self, method, path, body=None, content_type="application/json", doing=None, patient=True):
         """The JSON that the API server answers. doing: what for, for the sentence of a fault ("creating the builder's Job")."""
-        began, pause = time.monotonic(), 0.2
-        while True:
-            try:
-                return self._ask(method, path, body, content_type, doing)
-            except (ApiFault, Unreachable) as error:
-                if isinstance(error, Unreachable) or error.passing:
-                    patience = self.patience
-                else:
-                    # one that has just started knows neither roles nor bindings yet
-                    patience = _STARTING if error.starting or (error.status == 403 and self.patience) else 0
-                if not patient or time.monotonic() - began >= patience:
-                    raise
-            time.sleep(pause)
-            pause = min(2 * pause, 3)
+        def left(error, _failures, seconds):
+            return self._patience(error) - seconds if patient else None
+        return retry(lambda: self._ask(method, path, body, content_type, doing), left, _FIRST_PAUSE, _LONGEST_PAUSE)
+
+    def _patience(self, error):
+        """How long a request is made again after this error, seconds."""
+        if isinstance(error, Unreachable) or (isinstance(error, ApiFault) and error.passing):
+            return self.patience
+        # one that has just started knows neither roles nor bindings yet
+        if isinstance(error, ApiFault) and (error.starting or (error.status == 403 and self.patience)):
+            return _STARTING
+        return 0
 
     def _ask(self, method, path, body, content_type, doing):
         headers = {"Accept": "application/json"}

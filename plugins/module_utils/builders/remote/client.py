@@ -8,14 +8,13 @@ import contextlib
 import dataclasses
 import http.client
 import json as json_text
-import random
 import socket
 import ssl
 import threading
-import time
 
 from ...agent.server import AGENT_HEADER, TOKEN_HEADER
 from ...common.errors import ImageError
+from ...common.retry import retry
 
 #: seconds a lost connection is waited for
 PATIENCE = 300
@@ -179,22 +178,11 @@ class Direct(Channel):
         return {TOKEN_HEADER: self._token}
 
 
-def patiently(function, patience=PATIENCE, on_wait=None, sleep=time.sleep):
+def patiently(function, patience=PATIENCE, on_wait=None, sleep=None):
     """function(), again after each ChannelLost until `patience` seconds have passed since the first; then that is raised.
 
     on_wait(error, seconds) is called before each pause.
     """
-    deadline, pause = None, _FIRST_PAUSE
-    while True:
-        try:
-            return function()
-        except ChannelLost as error:
-            now = time.monotonic()
-            deadline = now + patience if deadline is None else deadline
-            if now >= deadline:
-                raise
-            seconds = min(pause * random.uniform(0.5, 1.5), max(0.05, deadline - now))
-            if on_wait:
-                on_wait(error, seconds)
-            sleep(seconds)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+    def left(error, _failures, seconds):
+        return patience - seconds if isinstance(error, ChannelLost) else None
+    return retry(function, left, _FIRST_PAUSE, _LONGEST_PAUSE, on_wait, sleep)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
-import random
 import subprocess
-import time
 
 from ...common import process
-from ...common.errors import ImageError, Interrupted
+from ...common.errors import ImageError
+from ...common.retry import retry
 from . import logins
 from .skopeo_errors import explain
 
@@ -123,18 +123,17 @@ class Skopeo:
 
     def persist(self, attempt):
         """attempt(), and again with growing pauses while it fails in a way that passes by itself."""
-        tries = 0
-        while True:
-            try:
-                return attempt()
-            except Interrupted:
-                raise
-            except ImageError as error:
-                if tries >= self.retries or not error.details.get("transient"):
-                    if tries:
-                        error.details["attempts"] = tries + 1
-                    raise
-                tries += 1
-                pause = min(_LONGEST_PAUSE, 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
-                self.progress.phase(f"waiting {pause:.0f} s before try {tries + 1} ({error.what})")
-                time.sleep(pause)
+        failed = 0
+
+        def left(error, failures, _seconds):
+            nonlocal failed
+            failed = failures
+            if failures <= self.retries and error.details.get("transient"):
+                return math.inf
+            if failures > 1:
+                error.details["attempts"] = failures
+            return None
+
+        def wait(error, seconds):
+            self.progress.phase(f"waiting {seconds:.0f} s before try {failed + 1} ({error.what})")
+        return retry(attempt, left, 1, _LONGEST_PAUSE, wait)
