@@ -16,25 +16,15 @@ import threading
 import time
 
 from ..common.background import Background
-from ..common.errors import ImageError
 from ..files import digests, space
 from ..files.extents import BLOCK, RangeSet, append, changes, read_ranges, write_all
 from ..files.running_digest import FollowingDigest
 from . import content_coding
+from .protocol import LARGEST, Refusal
 
-#: bytes of one chunk at most, decoded
-LARGEST = 16 << 20
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _DIGEST = re.compile(f"({re.escape(digests.SPARSE_PREFIX)})?[0-9a-f]{{64}}")
 _PAGE_SECONDS, _PAGE_RANGES = 0.1, 4096    # of one answer of changes()
-
-
-class Refusal(ImageError):
-    """An ImageError with the HTTP status it is told by."""
-
-    def __init__(self, status, what, where=None, todo=None, **details):
-        super().__init__(what, where, todo, **details)
-        self.status = status
 
 
 class _Part:

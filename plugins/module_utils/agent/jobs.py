@@ -21,7 +21,7 @@ import time
 
 from ..common.errors import ImageError
 from ..work import job as wire
-from .files import Refusal
+from .protocol import DONE, RUNNING, STOPPED, Refusal
 
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -50,8 +50,8 @@ class _Job:
     @property
     def state(self):
         if not self.ended.is_set():
-            return "running"
-        return "stopped" if self.stopping else "done"
+            return RUNNING
+        return STOPPED if self.stopping else DONE
 
     def stop(self, grace):
         """End it: it cleans up by itself on SIGTERM, and has not for ever."""
@@ -221,7 +221,7 @@ class Jobs:
                 job.ended.wait(0.05)
             if ended and offset + len(data) >= os.fstat(file.fileno()).st_size:
                 return data, job.state, job.exit
-        return data, "running", None
+        return data, RUNNING, None
 
     def errors(self, name):
         """The last bytes of its standard error."""

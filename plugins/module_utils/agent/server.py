@@ -1,21 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The main process of a builder pod: a small HTTP server that takes and gives files and runs the work program.
 
-It knows nothing of Kubernetes. Whoever speaks to it has its token (X-Ocne-Token). It ends by itself when nobody has spoken for a while.
-
-    GET    /v1/status
-    PUT    /v1/programs/DIGEST                                      the work program, a zip file
-    PUT    /v1/jobs/ID {program, interpreter, job}      DELETE      start, stop
-    GET    /v1/jobs/ID/output?offset=&wait=      /v1/jobs/ID/errors
-    GET    /v1/files/NAME/received?digest=&needed=                  what of it has come
-    PUT    /v1/files/NAME/chunk?digest=&size=&ranges=&settled=      X-Crc32, Content-Encoding
-    POST   /v1/files/NAME {size, digest, wait} or {source, digest}  all has come; or: name a file of a job
-    GET    /v1/files/NAME/chunks?start=&base=                       which ranges there are to fetch
-    GET    /v1/files/NAME/part?ranges=                              Accept-Encoding
-    DELETE /v1/files/NAME
-
-A file that is read may be jobs/ID/FILE too, of that job's staging folder. Every answer has X-Ocne-Agent, so that it is known from
-one of a proxy; an error is {"error": ImageError}.
+It knows nothing of Kubernetes. Whoever speaks to it (protocol.py) has its token. It ends by itself when nobody has spoken for a while.
 """
 
 from __future__ import annotations
@@ -42,13 +28,21 @@ from ..files import extents
 from ..files.scratch import Scratch
 from ..work import job as wire
 from . import content_coding
-from .files import LARGEST, Files, Refusal
+from .files import Files
 from .jobs import GRACE, Jobs
+from .protocol import (
+    AGENT_HEADER,
+    CHECKSUM_HEADER,
+    EXIT_HEADER,
+    LARGEST,
+    OFFSET_HEADER,
+    PROTOCOL,
+    STATE_HEADER,
+    TOKEN_HEADER,
+    Refusal,
+)
 from .tunnel import tunnel  # noqa: F401  pylint: disable=unused-import
 
-#: raised when the meaning of a request or an answer changes
-PROTOCOL = 1
-TOKEN_HEADER, AGENT_HEADER, CHECKSUM_HEADER = "X-Ocne-Token", "X-Ocne-Agent", "X-Crc32"
 _TOOLS = ("qemu-img", "skopeo", "ostree")
 _CONNECTIONS = 64              # at once; who has no token gets no further
 _STRANGER, _FRIEND = 10, 120   # seconds a silent connection is kept, before and after it showed the token
@@ -275,7 +269,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif parts[1:] == ["output"] and command == "GET":
             offset = self._number("offset", 0)
             data, state, status = jobs.output(parts[0], offset, min(self._number("wait", 0), _LONGEST_WAIT))
-            self._answer(200, data, {"X-State": state, "X-Exit": status, "X-Offset": offset + len(data)})
+            self._answer(200, data, {STATE_HEADER: state, EXIT_HEADER: status, OFFSET_HEADER: offset + len(data)})
         elif parts[1:] == ["errors"] and command == "GET":
             self._answer(200, jobs.errors(parts[0]))
         else:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 
-from ...agent.server import TOKEN_HEADER
+from ...agent.protocol import TOKEN_HEADER
 from ...common.errors import ImageError
 from ..remote import package
 from ..remote.client import Channel, ChannelLost, Response

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 
-from ...agent.server import AGENT_HEADER, TOKEN_HEADER
+from ...agent.protocol import AGENT_HEADER, TOKEN_HEADER, Refusal
 from ...common.errors import ImageError
 from ...common.retry import retry
 
@@ -27,18 +27,6 @@ class ChannelLost(ImageError):
     def __init__(self, reason, **details):
         super().__init__(f"the connection to the builder was lost: {reason}",
                          todo="check that the cluster and its API server can be reached, and run the task again", **details)
-
-
-class Refused(ImageError):
-    """The agent's own error, with the HTTP status it came by."""
-
-    status = None
-
-    @classmethod
-    def of(cls, status, data):
-        error = cls.from_dict(data)
-        error.status = status
-        return error
 
 
 @dataclasses.dataclass
@@ -79,7 +67,7 @@ class Channel(abc.ABC):
                           answer=body[:1000].decode("utf-8", "replace"))
 
     def request(self, method, path, body=None, headers=None, timeout=60):
-        """One request; path begins with /v1. timeout: seconds of silence. Raises Refused, ChannelLost, ImageError."""
+        """One request; path begins with /v1. timeout: seconds of silence. Raises Refusal, ChannelLost, ImageError."""
         used = threading.get_ident() in self._connections
         try:
             return self._request(method, path, body, headers, timeout)
@@ -117,12 +105,12 @@ class Channel(abc.ABC):
         return self.understood(response)
 
     def understood(self, response):
-        """The response, where it is the agent's and no error. Raises Refused, ChannelLost, ImageError."""
+        """The response, where it is the agent's and no error. Raises Refusal, ChannelLost, ImageError."""
         if response.headers.get(AGENT_HEADER) is None:
             raise self.foreign(response.status, response.headers, response.body)
         if response.status >= 400:
             try:
-                error = Refused.of(response.status, response.json()["error"])
+                error = Refusal.of(response.status, response.json()["error"])
             except (ValueError, KeyError, TypeError):
                 raise ChannelLost("an answer is not readable") from None
             raise error

@@ -17,13 +17,13 @@ import time
 from urllib.parse import quote
 
 from ...agent import content_coding
-from ...agent.server import CHECKSUM_HEADER
+from ...agent.protocol import CHECKSUM_HEADER, Refusal
 from ...common.background import Background
 from ...common.errors import ImageError, from_os_error
 from ...files import digests, extents, space
 from ...files.copying import copy
 from ...files.running_digest import FollowingDigest
-from .client import PATIENCE, Refused, patiently
+from .client import PATIENCE, patiently
 
 #: bytes of a chunk, and connections at once: larger chunks are no faster and take their size in memory several times on both sides
 CHUNK = 4 << 20
@@ -211,7 +211,7 @@ class _Push(_Transfer):
             try:
                 self._complete()
                 return self.moved
-            except Refused as error:
+            except Refusal as error:
                 # what another process had sent of it may not have been the same
                 if error.status != 409 or last or not self._had.total():
                     self._tell(error)
@@ -240,7 +240,7 @@ class _Push(_Transfer):
             try:
                 self.ask("PUT", f"{path}&settled={self.settled}", body, headers)
                 return
-            except Refused as error:
+            except Refusal as error:
                 if error.status != 422 or not left:
                     raise
 

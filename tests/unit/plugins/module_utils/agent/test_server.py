@@ -18,9 +18,9 @@ import time
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.agent import content_coding
-from ansible_collections.ocne.images.plugins.module_utils.agent.server import TOKEN_HEADER
+from ansible_collections.ocne.images.plugins.module_utils.agent.protocol import TOKEN_HEADER, Refusal
 from ansible_collections.ocne.images.plugins.module_utils.builders.remote import package
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import Channel, ImageError, Refused
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import Channel, ImageError
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import TOKEN, Agent, program, until
 
 BLOCK = 64 << 10
@@ -44,7 +44,7 @@ def sha256(data):
 
 
 def refused(status, function, *arguments, **options):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Refusal) as caught:
         function(*arguments, **options)
     assert caught.value.status == status
     return str(caught.value)

@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import ChannelLost, Direct, Refused, patiently
+from ansible_collections.ocne.images.plugins.module_utils.agent.protocol import Refusal
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import ChannelLost, Direct, patiently
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 
@@ -89,7 +90,7 @@ def test_an_answer():
 def test_the_agents_own_error():
     error = ImageError("no", "there", "do it", fact=1)
     with http_server(lambda handler: reply(handler, 409, json.dumps({"error": error.as_dict()}).encode())) as channel:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(Refusal) as caught:
             channel.request("GET", "/v1/status")
         assert caught.value.status == 409 and str(caught.value) == "there: no; do it." and caught.value.details == {"fact": 1}
 
