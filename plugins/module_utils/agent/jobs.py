@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 
+from ..common import interpreter
 from ..common.errors import ImageError
 from ..work import job as wire
 from .protocol import DONE, RUNNING, STOPPED, Refusal
@@ -27,7 +28,6 @@ _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Python 3.9 does not know __package__ yet while it loads from a zip file
 _START = f"import sys; sys.path.insert(0, sys.argv[1]); from {__name__.rsplit('.', 2)[0]}.work.program import main; main()"
-_PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/libexec/platform-python")
 #: seconds a stopped program has for its clean-up
 GRACE = 15
 _PIECE = 1 << 20       # bytes of output in one answer at most
@@ -127,13 +127,7 @@ class Jobs:
     def guestfs(self):
         """A Python that has the libguestfs binding, or None. (It may be installed later.)"""
         with self._lock:
-            if self._guestfs is None:
-                for path in _PYTHONS:
-                    if path and os.path.exists(path) and subprocess.run(  # pylint: disable=ansible-bad-function
-                            [path, "-I", "-c", "import sys; assert sys.version_info >= (3, 9); import guestfs"],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-                        self._guestfs = path
-                        break
+            self._guestfs = self._guestfs or interpreter.with_guestfs()
             return self._guestfs
 
     # --- jobs ----------------------------------------------------------------------------------------
@@ -157,10 +151,10 @@ class Jobs:
             raise Refusal(400, "a job has an id of 1 to 64 of the characters A-Z a-z 0-9 . _ -", name[:100])
         request = hashlib.sha256(body).digest()
         data = _load(body)
-        program, interpreter = self._program(data["program"]), data.get("interpreter")
-        if interpreter is None:
+        program, python = self._program(data["program"]), data.get("interpreter")
+        if python is None:
             # the work says itself which kinds need the binding; a Python that has it can do all of them
-            interpreter = self.guestfs() or sys.executable
+            python = self.guestfs() or sys.executable
         with self._lock:
             job = self._jobs.get(name)
             if job is not None:
@@ -173,14 +167,14 @@ class Jobs:
                 raise Refusal(424, "the builder does not have this program", data["program"])
             job = _Job(name, os.path.join(self._jobs_folder, name), request)
             job.kind = str(data["job"].get("kind"))[:100]
-            self._spawn(job, program, interpreter)
+            self._spawn(job, program, python)
             self._jobs[name] = job
         line = wire.dump("job", dict(data["job"], staging=job.path("staging")))
         self._say(f"job {name} started: {job.kind}")
         threading.Thread(target=job.attend, args=(line, self._say), name=f"job-{name}", daemon=True).start()
         return self.tell(job)
 
-    def _spawn(self, job, program, interpreter):
+    def _spawn(self, job, program, python):
         # a folder of this name is of an agent that ended
         shutil.rmtree(job.folder, ignore_errors=True)
         for folder in ("", "staging", "tmp"):
@@ -188,11 +182,11 @@ class Jobs:
         try:
             with open(job.path("output"), "ab") as output, open(job.path("errors"), "ab") as errors:
                 job.child = subprocess.Popen(  # pylint: disable=ansible-bad-function,consider-using-with
-                    [interpreter, "-I", "-c", _START, program], stdin=subprocess.PIPE, stdout=output, stderr=errors,
+                    [python, "-I", "-c", _START, program], stdin=subprocess.PIPE, stdout=output, stderr=errors,
                     start_new_session=True, cwd="/", env=self._environment(job))
         except OSError as error:
             shutil.rmtree(job.folder, ignore_errors=True)
-            raise ImageError(f"the work program could not be started: {error.strerror.lower()}", interpreter) from error
+            raise ImageError(f"the work program could not be started: {error.strerror.lower()}", python) from error
 
     def _environment(self, job):
         """What is temporary is in the workspace, which has a size limit of its own, and goes with the job."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
@@ -12,15 +11,13 @@ import subprocess
 import sys
 import tempfile
 
+from ..common import interpreter
 from ..common.errors import ImageError
 
 # the payload of a module holds what is imported: every kind of work goes along
 from ..work import boot_image, convert, customize, inspect, program  # noqa: F401  pylint: disable=unused-import
 from ..work import job as wire
 
-#: where distributions keep the Python that their libguestfs binding is built for
-_SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
-_MINIMUM = (3, 9)
 _GRACE = 15   # seconds a stopped program has for its clean-up
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from {program} import main; main()"
@@ -36,19 +33,15 @@ def _payload():
 
 def _interpreter(job):
     """A Python that can do this kind of work. Raises ImageError."""
-    if not program.kind_of(job).needs_guestfs(job.options) or importlib.util.find_spec("guestfs"):
+    if not program.kind_of(job).needs_guestfs(job.options):
         return sys.executable
-    check = f"import sys; assert sys.version_info >= {_MINIMUM}; import guestfs"
-    for path in _SYSTEM_PYTHONS:
-        if os.path.exists(path):
-            found = subprocess.run(  # pylint: disable=ansible-bad-function
-                [path, "-I", "-c", check], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-            if found.returncode == 0:
-                return path
+    found = interpreter.with_guestfs()
+    if found:
+        return found
     raise ImageError("no Python with the libguestfs binding was found on this host",
                      todo="install the package python3-guestfs (Debian) or python3-libguestfs (Oracle Linux, Fedora); "
-                          f"it must be for Python {_MINIMUM[0]}.{_MINIMUM[1]} or newer",
-                     tried=[sys.executable, *_SYSTEM_PYTHONS])
+                          f"it must be for Python {interpreter.MINIMUM[0]}.{interpreter.MINIMUM[1]} or newer",
+                     tried=[sys.executable, *interpreter.SYSTEM_PYTHONS])
 
 
 def _stop(child):

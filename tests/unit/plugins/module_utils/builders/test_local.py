@@ -49,8 +49,8 @@ def test_a_killed_program_is_told_as_such(tmp_path):
 
 
 def test_without_the_binding_the_package_is_named(monkeypatch):
-    monkeypatch.setattr(local, "_SYSTEM_PYTHONS", ("/nonexistent/python3",))
-    monkeypatch.setattr(local.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(local.interpreter, "SYSTEM_PYTHONS", ("/nonexistent/python3",))
+    monkeypatch.setattr(local.interpreter.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImageError, match="python3-guestfs.*python3-libguestfs"):
         local._interpreter(Job("customize", {}, "/"))
     assert local._interpreter(Job("convert", {}, "/"))
