@@ -23,6 +23,7 @@ import time
 import traceback
 import urllib.parse
 
+from ..common import advice
 from ..common.errors import ImageError, from_os_error
 from ..files import extents
 from ..files.scratch import Scratch
@@ -139,7 +140,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             except Exception as error:   # a defect of ours: without its words, which may hold what was sent
                 _say(f"unexpected fault: {type(error).__name__}")
                 self._refuse(ImageError(f"unexpected fault in the builder: {type(error).__name__}",
-                                        todo="this is a defect of ocne.images: please report it with the details",
+                                        todo=advice.REPORT,
                                         traceback="".join(traceback.format_tb(error.__traceback__))), 500)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_request

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import errno
 
+from . import advice
+
 
 class ImageError(Exception):
     """A foreseeable fault, told in one sentence.
@@ -41,10 +43,10 @@ class Interrupted(ImageError):
 
 
 _OS_TODO = {
-    errno.ENOSPC: "free some space there, or choose a destination on a larger file system",
+    errno.ENOSPC: advice.FREE_SPACE,
     errno.EDQUOT: "the disk quota of this user is used up: free some space, or choose another destination",
-    errno.EACCES: "give the user of this task access to it, or use become",
-    errno.EPERM: "give the user of this task access to it, or use become",
+    errno.EACCES: advice.GIVE_ACCESS,
+    errno.EPERM: advice.GIVE_ACCESS,
     errno.EROFS: "choose a destination on a writable file system",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 
+from . import advice
 from .errors import ImageError
 
 #: tool -> (Debian package, RPM package), for the sentence about a missing one
@@ -73,9 +74,9 @@ def failed(tool, status, errors, where, doing):
         f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}")
     todo = None
     if "No space left" in words:
-        todo = "free some space there, or choose a destination on a larger file system"
+        todo = advice.FREE_SPACE
     elif "Permission denied" in words:
-        todo = "give the user of this task access to it, or use become"
+        todo = advice.GIVE_ACCESS
     elif "Failed to get" in words and "lock" in words:
         todo = "the image is in use by another process: stop that, or work on a copy"
     return ImageError(f"{doing} failed: {tool}: {last}", where, todo, tool=tool, status=status, stderr=words[-4000:])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+from ..common import advice
 from ..common.errors import ImageError
 
 #: environment variable of a builder pod, "BYTES FOLDER": what its workspace may hold. The cluster evicts a pod with more
@@ -49,7 +50,7 @@ def check_space(folder, needed, what):
         return
     if limit is not None and needed <= _free_on_disk(folder):
         raise ImageError(f"{what} needs {needed} bytes, and of the {limit} of the builder's workspace {free} are free", None,
-                         "make the builder with a larger workspace", needed_bytes=needed, free_bytes=free, limit_bytes=limit)
+                         advice.LARGER_WORKSPACE, needed_bytes=needed, free_bytes=free, limit_bytes=limit)
     raise ImageError(f"{what} needs {needed} bytes and {free} are free", folder,
-                     "free some space there, or choose a destination on a larger file system",
+                     advice.FREE_SPACE,
                      needed_bytes=needed, free_bytes=free)

@@ -18,6 +18,7 @@ from ..artifact.staging import Staging, publish, staging_folder, sweep
 from ..builders import local
 from ..builders.kubernetes import builder
 from ..builders.remote import workspace
+from ..common import advice
 from ..common.errors import ImageError, from_os_error
 from ..common.lifeline import Lifeline
 from ..common.progress import CHANNEL_VARIABLE, Progress
@@ -116,7 +117,7 @@ class ImageModule:
         path = os.path.abspath(os.path.expanduser(path))
         if not os.path.isfile(path):
             raise ImageError("the source image does not exist" if not os.path.exists(path) else "the source image is not a file",
-                             path, "check the path (it is on the host where the module runs)")
+                             path, advice.CHECK_PATH)
         return path
 
     def _kept(self, path):

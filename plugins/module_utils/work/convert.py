@@ -12,6 +12,7 @@ import re
 import threading
 
 from ..artifact.source import identity
+from ..common import advice
 from ..common.background import Background
 from ..common.canonical import digest_of
 from ..common.errors import ImageError
@@ -91,7 +92,7 @@ def run(job, progress):
     digests = reading.result()
     if not all(same_content(status, stat_of(path)) for status, (_name, path) in zip(before, paths)):
         raise ImageError("the source image was changed while it was read", source.where,
-                         "run the task again when nothing writes to it")
+                         advice.RUN_AGAIN_UNDISTURBED)
     files = [{"name": os.path.basename(name), "sha256": digest, "stat": status}
              for (name, _path), digest, status in zip(paths, digests, before)]
     return wire.Result([made] if made else [],

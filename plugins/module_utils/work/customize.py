@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 
+from ..common import advice
 from ..common.background import Background
 from ..common.errors import ImageError, Interrupted
 from ..files import digests, space
@@ -142,7 +143,7 @@ def run(job, progress):
             except ImageError as error:
                 errors[build.name] = error
     if not digests.same_content(before, digests.stat_of(source.path)):
-        raise ImageError("the source image was changed while it was read", source.where, "run the task again when nothing writes to it")
+        raise ImageError("the source image was changed while it was read", source.where, advice.RUN_AGAIN_UNDISTURBED)
     if errors and not result.artifacts and len({str(error) for error in errors.values()}) == 1:
         raise next(iter(errors.values()))
     result.failures = {name: error.as_dict() for name, error in errors.items()}

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 
-from ..common import oom
+from ..common import advice, oom
 from ..common.errors import ImageError, Interrupted, from_os_error
 from ..common.lifeline import Lifeline
 from ..common.process import kill_descendants
@@ -63,7 +63,7 @@ def main():
             line, status = wire.dump("error", error.as_dict()), 1
         except Exception as error:   # a defect of ours: told as such, with what is needed to mend it
             fault = ImageError(f"unexpected fault in the image work: {type(error).__name__}: {error}",
-                               todo="this is a defect of ocne.images: please report it with the details", traceback=traceback.format_exc())
+                               todo=advice.REPORT, traceback=traceback.format_exc())
             line, status = wire.dump("error", fault.as_dict()), 1
         _write(line)
     except OSError:

@@ -15,6 +15,7 @@ import os
 import secrets
 import tempfile
 
+from ...common import advice
 from ...common.errors import ImageError, Interrupted
 from ...common.progress import Progress
 from ...work import boot_image, program
@@ -245,7 +246,7 @@ class PodBuilder:
             if state != "running":
                 break
         if state == "stopped":   # not by us: the pod is ending
-            error = self._session.channel.ended(_ENDING) or ImageError("the work was stopped in the builder pod", self._session.where, "run the task again")
+            error = self._session.channel.ended(_ENDING) or ImageError("the work was stopped in the builder pod", self._session.where, advice.RUN_AGAIN)
             error.details.update(last=last)
             raise error
         if data is None:

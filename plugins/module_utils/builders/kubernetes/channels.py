@@ -12,6 +12,7 @@ import threading
 import time
 
 from ...agent.protocol import TOKEN_HEADER
+from ...common import advice
 from ...common.errors import ImageError
 from ..remote import package
 from ..remote.client import Channel, ChannelLost, Response
@@ -145,7 +146,7 @@ def read_token(cluster, pod):
     try:
         status, output, errors = exec.run(cluster, pod, pod_spec.CONTAINER, ["cat", pod_spec.TOKEN])
     except Unreachable as error:
-        raise ImageError(error.what, f"pod {pod}, namespace {cluster.namespace}", "run the task again") from error
+        raise ImageError(error.what, f"pod {pod}, namespace {cluster.namespace}", advice.RUN_AGAIN) from error
     if status:
         raise ImageError(f"its token cannot be read: {errors.decode('utf-8', 'replace').strip()}", f"pod {pod}, namespace {cluster.namespace}",
                          "is this a builder pod of ocne.images?")

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 
+from ...common import advice
 from ...common.errors import ImageError
 from ...common.retry import retry
 
@@ -154,7 +155,7 @@ def _configuration(kubernetes, given):
             elif kubeconfig or given.get("context") or any(os.path.exists(path) for path in default.split(os.pathsep)):
                 path = os.path.expanduser(kubeconfig or default)
                 if not any(os.path.exists(each) for each in path.split(os.pathsep)):
-                    raise ImageError("the kubeconfig does not exist", path, "check the path (it is on the host where the module runs)")
+                    raise ImageError("the kubeconfig does not exist", path, advice.CHECK_PATH)
                 kubernetes.config.load_kube_config(path, context=given.get("context"), client_configuration=configuration,
                                                    persist_config=bool(given.get("persist_config")))
                 active = kubernetes.config.list_kube_config_contexts(path)

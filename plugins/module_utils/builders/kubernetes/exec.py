@@ -16,6 +16,7 @@ import ssl
 import time
 from urllib.parse import urlencode
 
+from ...common import advice
 from ...common.errors import ImageError
 from .cluster import SOCKET_OPTIONS, Unreachable, is_starting
 
@@ -82,7 +83,7 @@ class Exec:
             return ImageError("running a command in the pod is forbidden", where,
                               "grant create on pods/exec: see the Role in the documentation of ocne_builder", status=status)
         if status == 404:
-            return ImageError("the pod is gone", where, "run the task again")
+            return ImageError("the pod is gone", where, advice.RUN_AGAIN)
         return Unreachable(f"a command could not be started in the pod: {getattr(error, 'strerror', None) or error}", where)
 
     def send(self, data):
@@ -176,11 +177,11 @@ def run(cluster, pod, container, command, timeout=30):
                 break
             said[channel] += buffer[:count]
             if sum(map(len, said.values())) > _LONGEST or time.monotonic() > deadline:
-                raise Unreachable("a command in the pod did not end", f"pod {pod}", "run the task again")
+                raise Unreachable("a command in the pod did not end", f"pod {pod}", advice.RUN_AGAIN)
     finally:
         process.close()
     if process.status is None:
-        raise Unreachable("the connection to the pod was lost", f"pod {pod}", "run the task again")
+        raise Unreachable("the connection to the pod was lost", f"pod {pod}", advice.RUN_AGAIN)
     return process.status, said[_STDOUT], said[_STDERR]
 
 

@@ -9,6 +9,7 @@ import secrets
 import socket
 import time
 
+from ...common import advice
 from ...common.errors import ImageError
 from ..remote import package
 from . import pod_spec
@@ -231,7 +232,7 @@ def fate(cluster, pod_name, wait_seconds=0):
 
 def after(why):
     """What to do after an ending()."""
-    return next((todo for words, todo in _TODO.items() if words in why), "run the task again")
+    return next((todo for words, todo in _TODO.items() if words in why), advice.RUN_AGAIN)
 
 
 def _settled(cluster, name):

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from ...agent import content_coding
 from ...agent.protocol import CHECKSUM_HEADER, Refusal
+from ...common import advice
 from ...common.background import Background
 from ...common.errors import ImageError, from_os_error
 from ...files import digests, extents, space
@@ -207,7 +208,7 @@ class _Push(_Transfer):
             self._send()
             if not digests.same_content(self._stat, digests.stat_of(self._fd)):
                 self._forget()
-                raise ImageError("the file was changed while it was sent to the builder", self._path, "run the task again when nothing writes to it")
+                raise ImageError("the file was changed while it was sent to the builder", self._path, advice.RUN_AGAIN_UNDISTURBED)
             try:
                 self._complete()
                 return self.moved

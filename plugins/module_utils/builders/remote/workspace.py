@@ -9,6 +9,7 @@ import tempfile
 
 from ...artifact.record import RECORD_SUFFIX, parse_record, record_text
 from ...artifact.source import identity
+from ...common import advice
 from ...common.errors import ImageError, from_os_error
 from ...common.progress import silent
 from ...files import extents
@@ -86,7 +87,7 @@ class Workspace:
         needed += sum(files.values())
         if needed > limit:
             raise ImageError(f"the workspace of the builder has {limit} bytes, and this work needs about {needed}", self._session.where,
-                             "make the builder with a larger workspace", needed_bytes=needed, limit_bytes=limit)
+                             advice.LARGER_WORKSPACE, needed_bytes=needed, limit_bytes=limit)
 
     # --- back --------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 
+from ...common import advice
 from ...common.errors import ImageError
 from .image_folder import ImageFolder
 from .image_proxy import ImageProxy
@@ -17,7 +18,6 @@ from .policy import accepts_everything
 
 #: from this protocol on the proxy obeys policy.json by itself
 _OBEYS_POLICY = (0, 2, 6)
-_TODO_BROKEN = "pull the image again; if it stays, the image is broken and must be pushed again"
 
 
 @dataclasses.dataclass
@@ -37,14 +37,14 @@ def resolve(skopeo):
     algorithm = pin.partition(":")[0] if pin else "sha256"
     digest = f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
     if pin and digest != pin:
-        raise ImageError("what came is not what the digest in the reference says", where, _TODO_BROKEN, digest=digest)
+        raise ImageError("what came is not what the digest in the reference says", where, advice.PULL_AGAIN, digest=digest)
     try:
         manifest = json.loads(data)
         entries, platforms = manifest.get("manifests"), None
         if entries is not None:
             platforms = _choose([(entry["digest"], entry.get("platform") or {}) for entry in entries], skopeo.architecture, where)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ImageError("its manifest is malformed", where, _TODO_BROKEN) from error
+        raise ImageError("its manifest is malformed", where, advice.PULL_AGAIN) from error
     skopeo.progress.finish()
     return Resolved(digest, platforms, (manifest.get("config") or {}).get("digest"))
 
@@ -77,7 +77,7 @@ def opened(skopeo, resolved):
             # layers are kept unpacked there, so the copy has a manifest of its own; the configuration tells their content
             same, digest = manifest["config"]["digest"] == resolved.config, resolved.digest
         if not same:
-            raise ImageError("the image was changed while it was being read", where, "run the task again", digest=digest)
+            raise ImageError("the image was changed while it was being read", where, advice.RUN_AGAIN, digest=digest)
         architecture = config.get("architecture")
         if architecture and architecture != skopeo.architecture:
             raise _wrong_architecture(skopeo.architecture, [architecture], where)

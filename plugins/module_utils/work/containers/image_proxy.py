@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import threading
 
+from ...common import advice
 from ...common.errors import ImageError
 from .skopeo import PATIENCE
 
@@ -71,7 +72,7 @@ class ImageProxy:
             data, descriptors, _flags, _address = socket.recv_fds(self._socket, _PACKET, 2)
         except socket.timeout:
             raise ImageError(f"the registry did not answer in {PATIENCE} s", self._skopeo.reference.text,
-                             "check the network, or raise retries", transient=True) from None
+                             advice.CHECK_NETWORK, transient=True) from None
         except OSError:
             data, descriptors = b"", []
         if not data:
@@ -114,7 +115,7 @@ class ImageProxy:
             while True:
                 if self._patience and not select.select([fd], [], [], self._patience)[0]:
                     raise ImageError(f"no data came for {self._patience} s", self._skopeo.reference.text,
-                                     "check the network, or raise retries", transient=True)
+                                     advice.CHECK_NETWORK, transient=True)
                 piece = os.read(fd, _PIECE)
                 if not piece:
                     break

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 
+from ...common import advice
 from ...common.errors import ImageError
 from ...common.progress import human_bytes
 from .disk_writer import Output
@@ -22,8 +23,6 @@ MAX_FILE = 1 << 40
 MAX_OTHERS = 64 << 30
 _OPAQUE = ".wh..wh..opq"
 _WHITEOUT = ".wh."
-_TODO_BROKEN = "pull the image again; if it stays, the image is broken and must be pushed again"
-_TODO_FOREIGN = "do not use an image that you have no reason to trust; ask for it from where it was published"
 
 
 def normalised(name):
@@ -62,7 +61,7 @@ class Extraction:
     def extract(self):
         """Write the file. Raises ImageError where it is not there, is no plain file, or a layer is not what its digests say."""
         if len(self._layers) != len(self._diff_ids):
-            raise ImageError(f"its manifest has {len(self._layers)} layers and its configuration {len(self._diff_ids)}", self._where, _TODO_BROKEN)
+            raise ImageError(f"its manifest has {len(self._layers)} layers and its configuration {len(self._diff_ids)}", self._where, advice.PULL_AGAIN)
         for number in reversed(range(len(self._layers))):
             found, hidden = self._layer(number)
             if found:
@@ -97,9 +96,9 @@ class Extraction:
             stream.close()
         self._progress.finish()
         if packed.hexdigest() != expected or taken[0] != descriptor.get("size", taken[0]):
-            raise ImageError(f"a layer is not what its digest says ({descriptor['digest']})", self._where, _TODO_BROKEN, digest=packed.hexdigest())
+            raise ImageError(f"a layer is not what its digest says ({descriptor['digest']})", self._where, advice.PULL_AGAIN, digest=packed.hexdigest())
         if "sha256:" + plain.hexdigest() != self._diff_ids[number]:
-            raise ImageError("the content of a layer is not what the image's configuration says", self._where, _TODO_BROKEN,
+            raise ImageError("the content of a layer is not what the image's configuration says", self._where, advice.PULL_AGAIN,
                              expected=self._diff_ids[number], digest=plain.hexdigest())
         return verdict
 
@@ -125,20 +124,20 @@ class Extraction:
                 continue
             if name in parents and not info.isdir():
                 raise ImageError(f"{name} in the image is not a folder but a {_kind(info)}", self._where,
-                                 "name the file with path as it really is in the image")
+                                 advice.NAME_PATH)
             if name in hiding:
                 hidden = name
             others += info.size + 512
             if others > MAX_OTHERS:
-                raise ImageError(f"a layer holds more than {human_bytes(MAX_OTHERS)} beside the disk", self._where, _TODO_FOREIGN)
+                raise ImageError(f"a layer holds more than {human_bytes(MAX_OTHERS)} beside the disk", self._where, advice.UNTRUSTED)
         return found, hidden
 
     def _plain_file(self, info):
         if not info.isreg() or is_sparse(info):
             raise ImageError(f"{self._wanted} in the image is not a plain file but a {_kind(info)}", self._where,
-                             "name the file with path as it really is in the image")
+                             advice.NAME_PATH)
         if info.size > MAX_FILE:
-            raise ImageError(f"{self._wanted} in the image says that it has {info.size} bytes, which is absurd", self._where, _TODO_FOREIGN,
+            raise ImageError(f"{self._wanted} in the image says that it has {info.size} bytes, which is absurd", self._where, advice.UNTRUSTED,
                              size=info.size, limit=MAX_FILE)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import stat
 
+from ...common import advice
 from ...common.errors import ImageError, from_os_error
 from .disk_writer import Output
 from .pipeline import ahead
@@ -20,7 +21,7 @@ def take(mount, wanted, path, where, progress):
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
-                raise ImageError(f"{wanted} in the image is not a plain file", where, "name the file with path as it really is in the image")
+                raise ImageError(f"{wanted} in the image is not a plain file", where, advice.NAME_PATH)
             progress.phase("copy the disk out of the image", found.st_size)
             with Output(path, found.st_size, where) as output:
                 output.write(ahead(_pieces(fd, progress)))

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import zlib
 
-from ...common import process
+from ...common import advice, process
 from ...common.errors import ImageError
 
 _DEPTH = 8                 # pieces between two stages
@@ -99,7 +99,7 @@ def _chain(first, pieces):
 
 def _broken(kind, why, where):
     return ImageError(f"a layer is not sound {kind}: {why}", where,
-                      "pull the image again; if it stays, the image is broken and must be pushed again")
+                      advice.PULL_AGAIN)
 
 
 def _slices(pieces):

@@ -12,7 +12,7 @@ import math
 import os
 import subprocess
 
-from ...common import process
+from ...common import advice, process
 from ...common.errors import ImageError
 from ...common.retry import retry
 from . import logins
@@ -44,7 +44,7 @@ def check_files(registry):
     for option in FILES:
         path = getattr(registry, option)
         if path and not os.access(path, os.R_OK):
-            raise ImageError(f"registry.{option} cannot be read", path, "check the path (it is on the host where the image work runs)")
+            raise ImageError(f"registry.{option} cannot be read", path, advice.CHECK_WORK_PATH)
 
 
 class Skopeo:

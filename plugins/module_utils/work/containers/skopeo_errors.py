@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from ...common import advice
 from ...common.errors import ImageError
 
 #: pattern in skopeo's words -> (what, what to do); the first that is found counts
@@ -21,7 +22,7 @@ _MEANINGS = (
     (r"server gave HTTP response to HTTPS client",
      "the registry speaks plain http",
      "set registry.verify to false for it, or mark it as insecure in registries.conf"),
-    (r"permission denied", "it cannot be read: {detail}", "give the user of this task access to it, or use become"),
+    (r"permission denied", "it cannot be read: {detail}", advice.GIVE_ACCESS),
     (r"unauthorized|authentication required|invalid username/password|denied|status code 40[13]|40[13] \(?(Unauthorized|Forbidden)",
      "the registry did not let us in: {detail}",
      "log in (podman login) or set registry.username and registry.password; check that this account may read the repository and that the name is right"),
@@ -47,13 +48,13 @@ _MEANINGS = (
      "check that it runs and that a firewall or proxy (HTTPS_PROXY, NO_PROXY in the task's environment) lets us through"),
     (r"timeout|timed out|deadline exceeded|context canceled",
      "the registry did not answer in time: {detail}",
-     "check the network, or raise retries"),
-    (r"\bEOF\b|connection reset|broken pipe|http2:|GOAWAY", "the connection to the registry broke: {detail}", "check the network, or raise retries"),
+     advice.CHECK_NETWORK),
+    (r"\bEOF\b|connection reset|broken pipe|http2:|GOAWAY", "the connection to the registry broke: {detail}", advice.CHECK_NETWORK),
     (r"\b429\b|toomanyrequests|too many requests", "the registry asks us to slow down: {detail}", "wait, log in (limits are higher then), or raise retries"),
     (r"status(:| code:?)? 5\d\d|internal server error|bad gateway|service unavailable",
      "the registry has a fault of its own: {detail}", "try again later, or raise retries"),
-    (r"no such file or directory|not a directory", "there is nothing to read: {detail}", "check the path (it is on the host where the image work runs)"),
-    (r"no space left", "no space left on device", "free some space there, or choose a destination on a larger file system"),
+    (r"no such file or directory|not a directory", "there is nothing to read: {detail}", advice.CHECK_WORK_PATH),
+    (r"no space left", "no space left on device", advice.FREE_SPACE),
     (r"corrupted blob|expected \d+ bytes in blob|does not match|Digest did not match|digest mismatch",
      "what came is not what its digest says: {detail}",
      "look for a proxy that changes content; if it stays, the image is broken and must be pushed again"),
@@ -74,9 +75,9 @@ def explain(words, reference, status=None):
     found = re.search(r'level=fatal msg="(.*)"\s*$', line)
     line = found.group(1).replace('\\"', '"') if found else line
     what, todo = f"skopeo: {line}", None
-    for pattern, meaning, advice in _MEANINGS:
+    for pattern, meaning, then in _MEANINGS:
         if re.search(pattern, line, re.IGNORECASE):
-            what, todo = meaning.format(detail=_tail(line)), advice
+            what, todo = meaning.format(detail=_tail(line)), then
             break
     if what == "there is no such image" and reference.tag and re.match(r"^\d+\.\d$", reference.tag):
         todo += f"; YAML reads an unquoted version: {reference.tag}0 as the number {reference.tag}, so quote versions"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tarfile
 
+from ...common import advice
 from ...common.errors import ImageError
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -30,7 +31,7 @@ class TarStream:
 
     def _refuse(self, what):
         return ImageError(f"a layer is not a sound tar archive: {what}", self._where,
-                          "pull the image again; if it stays, the image is broken and must be pushed again")
+                          advice.PULL_AGAIN)
 
     def _some(self, count):
         """The next 1 to `count` bytes, or nothing at the end."""

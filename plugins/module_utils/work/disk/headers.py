@@ -14,6 +14,7 @@ import stat
 import struct
 import uuid
 
+from ...common import advice
 from ...common.errors import ImageError, from_os_error
 
 #: name as qemu-img has it -> ending of a file name; vpc is what users know as VHD
@@ -24,7 +25,6 @@ _SECTOR = 512
 _DESCRIPTOR_SIZE = 20 * _SECTOR       # bytes of an embedded vmdk descriptor that qemu looks at
 _MAX_DESCRIPTOR_FILE = 1 << 20        # bytes of a descriptor file; qemu's own limit is 64 KiB after the magic
 _MAX_EXTENTS = 16384
-_TODO_FOREIGN = "do not use an image that you have no reason to trust; ask for it from where it was published"
 
 
 @dataclasses.dataclass
@@ -71,13 +71,13 @@ class _Reader:
     def __exit__(self, *exc_info):
         os.close(self._fd)
 
-    def refusal(self, what, todo=_TODO_FOREIGN, **details):
+    def refusal(self, what, todo=advice.UNTRUSTED, **details):
         return ImageError(what, self.where, todo, **details)
 
     def at(self, offset, length, what):
         data = self.up_to(offset, length)
         if len(data) < length:
-            raise self.refusal(f"the image is cut off inside its {what}", "copy or pull it again")
+            raise self.refusal(f"the image is cut off inside its {what}", advice.COPY_AGAIN)
         return data
 
     def up_to(self, offset, length):
@@ -167,7 +167,7 @@ def _qcow2(reader, facts):
     if backing_offset or backing_size:
         facts.backing_file = reader.up_to(backing_offset, min(backing_size, 1023)).decode("utf-8", "replace") or "?"
     if incompatible & _INCOMPATIBLE_DATA_FILE:
-        raise reader.refusal("its content is in an external data file", "flatten it first (qemu-img convert)")
+        raise reader.refusal("its content is in an external data file", advice.FLATTEN)
     if encryption:
         raise reader.refusal("it is encrypted", "decrypt it first")
     if incompatible & _INCOMPATIBLE_CORRUPT:
@@ -198,7 +198,7 @@ def _qcow2(reader, facts):
     for name, offset in (("L1", l1_offset), ("refcount", refcount_offset),
                          ("snapshot", snapshots_offset if snapshots else cluster)):
         if offset % cluster or offset == 0 or (offset >= reader.size and offset != cluster):
-            raise reader.refusal(f"its {name} table is not inside the file", "copy or pull it again")
+            raise reader.refusal(f"its {name} table is not inside the file", advice.COPY_AGAIN)
     offset = header_length
     while offset + 8 <= cluster:
         data = reader.up_to(offset, 8)
@@ -227,7 +227,7 @@ def _vmdk_sparse(reader, what="header"):
         # streamOptimized: the last three sectors are a marker, the true header and the end
         head = struct.unpack(layout, reader.at(max(0, reader.size - 2 * _SECTOR), struct.calcsize(layout), "footer"))
         if head[0] != b"KDMV":
-            raise reader.refusal("its footer is missing", "copy or pull it again")
+            raise reader.refusal("its footer is missing", advice.COPY_AGAIN)
     if head[3] > MAX_VIRTUAL_SIZE // _SECTOR:
         reader.sane_size(head[3] * _SECTOR)
     if not 1 <= head[4] <= 0x200000 or not 1 <= head[7] <= 512:
@@ -250,7 +250,7 @@ def _vmdk_descriptor(reader, facts, text):
             raise reader.refusal("the size of its extents is absurd", extent_sectors=int(count))
         if access != "RW" or kind not in ("FLAT", "SPARSE", "VMFS"):
             raise reader.refusal(f"it has an extent of an unsupported kind ({access} {kind[:20]})",
-                                 "convert it with the program that made it")
+                                 advice.CONVERT_ELSEWHERE)
         if not name or not _SIMPLE_NAME.match(name) or name in (".", ".."):
             raise reader.refusal(f"its descriptor names an extent that is not a file beside it: {name!r}")
         # qemu reads names as bytes, and so do we
@@ -278,7 +278,7 @@ def _vmdk_descriptor(reader, facts, text):
 def _vmdk(reader, facts):
     magic = reader.up_to(0, 4)
     if magic == b"COWD":
-        raise reader.refusal("it is an old COWD image", "convert it with the program that made it")
+        raise reader.refusal("it is an old COWD image", advice.CONVERT_ELSEWHERE)
     if magic == b"KDMV":
         facts.virtual_size, text, facts.cluster_size = _vmdk_sparse(reader)
         if not facts.virtual_size:
@@ -289,7 +289,7 @@ def _vmdk(reader, facts):
         text = reader.up_to(0, _MAX_DESCRIPTOR_FILE).decode("latin-1")
         _vmdk_descriptor(reader, facts, text)
     if "parentFileNameHint" in text:
-        raise reader.refusal("it has a parent image, so it is not a whole image", "flatten it first (qemu-img convert)")
+        raise reader.refusal("it has a parent image, so it is not a whole image", advice.FLATTEN)
     kind = re.search(r'^createType="([A-Za-z0-9]+)"', text, re.MULTILINE)
     facts.subformat = kind and kind.group(1)
 
@@ -301,7 +301,7 @@ def _vdi(reader, facts):
     version, kind = struct.unpack_from("<I4xI", head, 68)
     size, block, _extra, blocks, allocated = struct.unpack_from("<QIIII", head, 368)
     if version != 0x10001:
-        raise reader.refusal(f"its vdi version {version:#x} is unknown", "convert it with the program that made it")
+        raise reader.refusal(f"its vdi version {version:#x} is unknown", advice.CONVERT_ELSEWHERE)
     if kind not in (1, 2) or any(head[424:456]):
         raise reader.refusal("it is a difference to another image, not a whole one", "flatten it first")
     reader.sane_size(size)
@@ -319,21 +319,21 @@ _VHDX_REGIONS = 192 << 10   # offset of the region table, bytes
 def _vhdx(reader, facts):
     signature, count = struct.unpack("<4s4xI", reader.at(_VHDX_REGIONS, 12, "region table"))
     if signature != b"regi" or count > 2047:
-        raise reader.refusal("its region table is malformed", "copy or pull it again")
+        raise reader.refusal("its region table is malformed", advice.COPY_AGAIN)
     entries = reader.at(_VHDX_REGIONS + 16, 32 * count, "region table")
     base = next((struct.unpack_from("<Q", entries, n * 32 + 16)[0] for n in range(count)
                  if entries[n * 32:n * 32 + 16] == _VHDX_METADATA), None)
     if base is None:
-        raise reader.refusal("it has no metadata", "copy or pull it again")
+        raise reader.refusal("it has no metadata", advice.COPY_AGAIN)
     signature, count = struct.unpack("<8s2xH", reader.at(base, 12, "metadata"))
     if signature != b"metadata" or count > 2047:
-        raise reader.refusal("its metadata is malformed", "copy or pull it again")
+        raise reader.refusal("its metadata is malformed", advice.COPY_AGAIN)
     entries, items = reader.at(base + 32, 32 * count, "metadata"), {}
     for number in range(count):
         offset, = struct.unpack_from("<I", entries, number * 32 + 16)
         items[entries[number * 32:number * 32 + 16]] = base + offset
     if _VHDX_PARAMETERS not in items or _VHDX_SIZE not in items:
-        raise reader.refusal("its metadata is incomplete", "copy or pull it again")
+        raise reader.refusal("its metadata is incomplete", advice.COPY_AGAIN)
     block, bits = struct.unpack("<II", reader.at(items[_VHDX_PARAMETERS], 8, "metadata"))
     facts.virtual_size, = struct.unpack("<Q", reader.at(items[_VHDX_SIZE], 8, "metadata"))
     if bits & 2:

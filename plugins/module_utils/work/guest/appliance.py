@@ -9,6 +9,7 @@ import os
 import platform
 import threading
 
+from ...common import advice
 from ...common.errors import ImageError
 from ...common.process import descendants, kill_descendants
 from ...files.space import free_space
@@ -155,7 +156,7 @@ def appliance(disks, scratch, progress):
         except (RuntimeError, ImageError) as error:
             if space.full:
                 raise ImageError("editing the image failed: no space left on device", os.path.dirname(space.full),
-                                 "free some space there, or choose a destination on a larger file system", errno="ENOSPC") from error
+                                 advice.FREE_SPACE, errno="ENOSPC") from error
             if isinstance(error, ImageError):
                 raise
             raise guest_error(error, "image work in the libguestfs appliance") from error

@@ -8,6 +8,7 @@ import posixpath
 import re
 import stat
 
+from ...common import advice
 from ...common.errors import ImageError
 from . import bls, ignition, loader, partitions
 from .appliance import guest_error
@@ -127,7 +128,7 @@ class Editor:
             if not partition.uuid:
                 raise ImageError(f"there is no known file system on the partition {name}", todo="this is not a boot image")
             if partition.uuid in self._changed_uuids:
-                raise ImageError("boot and root have the same UUID", todo="the image is damaged or made to do harm: do not use it")
+                raise ImageError("boot and root have the same UUID", todo=advice.HARMFUL)
             new = self._uuids.get(name, partition.uuid)
             old = partition.uuid
             if old != new:

@@ -7,6 +7,7 @@ import dataclasses
 import posixpath
 import re
 
+from ...common import advice
 from ...common.errors import ImageError
 from . import bls, ignition
 from .appliance import guest_error
@@ -59,7 +60,7 @@ def loader_folder(g):
             raise guest_error(error, "reading the link `loader`", "/boot/loader") from error
         if target.rstrip("/") not in ("loader.0", "loader.1"):
             raise ImageError(f"the link leads to {target[:100]!r}, not to loader.0 or loader.1", "/boot/loader",
-                             "the image is damaged or made to do harm: do not use it")
+                             advice.HARMFUL)
         return target.rstrip("/")
     return "loader" if is_folder(status) else None
 
@@ -79,7 +80,7 @@ def boot_entries(g, folder):
     found = [name for name in names(g, path) if name.endswith(".conf") and not name.startswith(".")]
     if len(found) > _MAX_ENTRIES:
         raise ImageError(f"there are {len(found)} boot entries, and at most {_MAX_ENTRIES} are accepted", path,
-                         "the image is damaged or made to do harm: do not use it")
+                         advice.HARMFUL)
     entries = []
     for name in found:
         # what is not UTF-8 comes back unchanged when it is written
@@ -97,7 +98,7 @@ def deployment_of(g, entry):
     match = _DEPLOYMENT.fullmatch(real)
     if not match or not is_folder(lstat(g, ROOT + real)):
         raise ImageError(f"the boot entry's ostree= leads to {real[:200]!r}, which is no ostree deployment", paths[-1][:200],
-                         "the image is damaged or made to do harm: do not use it")
+                         advice.HARMFUL)
     return Deployment(match.group(1), match.group(2), int(match.group(3)))
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 
+from ...common import advice
 from ...common.canonical import canonical, digest_of, text_digest
 from ...common.errors import ImageError, from_os_error
 from ...files.digests import sha256_file
@@ -57,7 +58,7 @@ class File:
         except OSError as error:
             raise from_os_error(error, "reading a file for the image", self.src) from error
         if text_digest(data) != self.sha256:
-            raise ImageError("the file was changed while the task ran", self.src, "run the task again")
+            raise ImageError("the file was changed while the task ran", self.src, advice.RUN_AGAIN)
         return data
 
 
@@ -174,7 +175,7 @@ def file(item):
         src = os.path.abspath(os.path.expanduser(item["src"]))
         if not os.path.isfile(src):
             raise ImageError("the file to put into the image does not exist" if not os.path.exists(src) else "only regular files can be put into the image",
-                             src, "check the path (it is on the host where the module runs)")
+                             src, advice.CHECK_PATH)
         sha256, size = _digest_of(src)
         return File(src=src, sha256=sha256, size=size, **facts)
     data = item["content"].encode() if "content" in item else _decoded(item["content_base64"], path)

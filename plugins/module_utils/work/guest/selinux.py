@@ -11,6 +11,7 @@ import re
 import signal
 import stat
 
+from ...common import advice
 from ...common.errors import ImageError
 
 XATTR = "security.selinux"
@@ -59,7 +60,7 @@ def _match(pattern, path):
 def _limit():
     def stop(number, frame):
         raise ImageError("matching a path against the image's SELinux policy takes too long", "file_contexts",
-                         "the image is damaged or made to do harm: do not use it")
+                         advice.HARMFUL)
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:

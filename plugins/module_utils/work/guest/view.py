@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import stat
 
+from ...common import advice
 from ...common.errors import ImageError
 from .appliance import guest_error
 
@@ -55,7 +56,7 @@ def read_small(g, path, limit, what):
         raise ImageError(f"{what} is {'missing' if status is None else 'not a regular file'}", path)
     if status["st_size"] > limit:
         raise ImageError(f"{what} has {status['st_size']} bytes, and at most {limit} are accepted", path,
-                         "the image is damaged or made to do harm: do not use it", size=status["st_size"], limit=limit)
+                         advice.HARMFUL, size=status["st_size"], limit=limit)
     try:
         return read_range(g, path, 0, status["st_size"])
     except RuntimeError as error:
@@ -80,7 +81,7 @@ def names(g, path):
     if not is_folder(status):
         raise ImageError("there is no such folder in the image", path)
     if status["st_size"] > _MAX_FOLDER:
-        raise ImageError("the folder holds too many files", path, "the image is damaged or made to do harm: do not use it")
+        raise ImageError("the folder holds too many files", path, advice.HARMFUL)
     try:
         return sorted(g.ls(path))
     except RuntimeError as error:
