@@ -203,7 +203,7 @@ import tempfile
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
-from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.task.options import REGISTRY_SPEC, access, registry_options
@@ -260,8 +260,6 @@ def seen(m, job, record, staging):
         try:
             result = m.look("boot_image", job, staging)
             return None if result.values["changed"] else result
-        except Interrupted:
-            raise
         except ImageError:   # this host need not reach the registry, or have skopeo
             pass
     return None

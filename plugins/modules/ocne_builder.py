@@ -152,6 +152,7 @@ import datetime
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, options, pod_life, pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import surely
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
 
@@ -198,7 +199,7 @@ def present(m, cluster):
             channel.close_all()
         except BaseException:
             if answer["changed"]:   # one that could not start helps nobody
-                pod_life.remove(cluster, name, 0)
+                surely(lambda: pod_life.remove(cluster, name, 0))
             raise
     if m.wants_diff:
         answer["diff"] = {"before": {"state": "absent" if answer["changed"] else "present"}, "after": {"state": "present"}}

@@ -317,7 +317,7 @@ import os
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
 from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Kept, identity
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
-from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
@@ -425,8 +425,6 @@ def build(m, source, stale):
         try:
             job = {"src": source.path, "opened": source.opened, "src_format": m.params["src_format"], "outputs": outputs}
             result = m.build("customize", job, stagings[stale[0].dest])
-        except Interrupted:
-            raise
         except ImageError as error:
             return {plan.dest: error for plan in stale}
         failures = {name: ImageError.from_dict(error) for name, error in result.failures.items()}

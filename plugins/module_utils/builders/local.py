@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from ..common import interpreter
-from ..common.errors import ImageError
+from ..common.errors import ImageError, from_wire
 
 # the payload of a module holds what is imported: every kind of work goes along
 from ..work import boot_image, convert, customize, inspect, program  # noqa: F401  pylint: disable=unused-import
@@ -96,5 +96,5 @@ def run(job, on_event, lock=None):
             raise ImageError(f"the work program ended without a result ({ending})",
                              todo="look for a lack of memory or an administrator's kill on this host", stderr=words)
     if "error" in data:
-        raise ImageError.from_dict(data["error"])
+        raise from_wire(data["error"])
     return wire.load_result(data["result"])

@@ -17,7 +17,7 @@ class Background:
     def _run(self):
         try:
             self._value = self._function()
-        except Exception as error:   # told where the result is asked for
+        except BaseException as error:   # pylint: disable=broad-exception-caught
             self._error = error
 
     def result(self):

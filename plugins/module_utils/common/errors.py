@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The one error type of the collection: what went wrong, where, and what to do."""
+"""The one error type of the collection: what went wrong, where, and what to do. And a stop, which is none."""
 
 from __future__ import annotations
 
@@ -35,11 +35,24 @@ class ImageError(Exception):
         return cls(data["what"], data.get("where"), data.get("todo"), **(data.get("details") or {}))
 
 
-class Interrupted(ImageError):
-    """The caller has gone, or asked us to stop (SIGINT, SIGTERM, SIGHUP, lost standard output)."""
+class Interrupted(BaseException):
+    """The caller has gone, or asked us to stop (SIGINT, SIGTERM, SIGHUP, lost standard output).
+
+    As KeyboardInterrupt it is no Exception: whoever goes on after a fault does not go on after this. The ends of a program catch it by name.
+    """
 
     def __init__(self, why):
-        super().__init__(f"stopped: {why}", todo="nothing was changed at the destination; run the task again")
+        self._told = ImageError(f"stopped: {why}", todo="nothing was changed at the destination; run the task again", stopped=why)
+        super().__init__(str(self._told))
+
+    def as_dict(self):
+        return self._told.as_dict()
+
+
+def from_wire(data):
+    """The ImageError or Interrupted whose as_dict() a program told."""
+    stopped = (data.get("details") or {}).get("stopped")
+    return Interrupted(stopped) if stopped else ImageError.from_dict(data)
 
 
 _OS_TODO = {

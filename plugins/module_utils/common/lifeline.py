@@ -28,13 +28,14 @@ class Lifeline:
     is inside a C call that does not return (launching an appliance); it should end what the
     main thread waits for. After the first event further ones are ignored, so that cleaning up is left in peace.
 
-    Where the event falls into code whose exceptions Python drops (a finalizer, the callback of a weak reference), it is raised again.
+    Where the event falls into code whose exceptions Python drops (a finalizer, the callback of a weak reference), or a library in C prints
+    (a callback of libguestfs), it is raised again.
     """
 
     def __init__(self, on_stop=None, output=1):
         self._on_stop, self._output = on_stop, output
         self._saved, self._thread, self._why, self._lost = {}, None, None, False
-        self._saved_hook, self._dropped = None, False
+        self._saved_hooks, self._dropped = None, False
 
     def __enter__(self):
         self._reader, self._writer = os.pipe()
@@ -45,7 +46,8 @@ class Lifeline:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGTERM:
                 self._saved[number] = signal.signal(number, self._handle)
-        self._saved_hook, sys.unraisablehook = sys.unraisablehook, self._drop
+        self._saved_hooks = sys.unraisablehook, sys.excepthook
+        sys.unraisablehook, sys.excepthook = self._drop, self._print
         self._thread = threading.Thread(target=self._watch, name="lifeline", daemon=True)
         self._thread.start()
         return self
@@ -53,7 +55,7 @@ class Lifeline:
     def __exit__(self, *exc_info):
         os.write(self._quit_writer, b"q")
         self._thread.join()
-        sys.unraisablehook = self._saved_hook
+        sys.unraisablehook, sys.excepthook = self._saved_hooks
         signal.set_wakeup_fd(self._saved_wakeup)
         for number, handler in self._saved.items():
             signal.signal(number, handler)
@@ -75,12 +77,22 @@ class Lifeline:
 
     def _drop(self, unraisable):
         """Called by Python with an exception that it cannot raise."""
-        if isinstance(unraisable.exc_value, Interrupted):
-            # raised from here it would be dropped too
-            self._dropped = True
-            os.write(self._writer, b"\0")
-        else:
-            self._saved_hook(unraisable)
+        if not self._again(unraisable.exc_value):
+            self._saved_hooks[0](unraisable)
+
+    def _print(self, kind, error, trace):
+        """Called by Python with an exception that a library in C does not let through."""
+        if not self._again(error):
+            self._saved_hooks[1](kind, error, trace)
+
+    def _again(self, error):
+        """Have an Interrupted raised again; returns whether it is one."""
+        if not isinstance(error, Interrupted):
+            return False
+        # raised from here it would be dropped too
+        self._dropped = True
+        os.write(self._writer, b"\0")
+        return True
 
     def _watch(self):
         poll = select.poll()
@@ -106,3 +118,12 @@ class Lifeline:
                         done = True
                         if self._on_stop:
                             self._on_stop()
+
+
+def surely(clean_up):
+    """clean_up(), and once more where a stop falls into it, which is raised then: it comes only once."""
+    try:
+        return clean_up()
+    except Interrupted:
+        clean_up()
+        raise

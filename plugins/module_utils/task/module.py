@@ -19,7 +19,7 @@ from ..builders import local
 from ..builders.kubernetes import builder
 from ..builders.remote import workspace
 from ..common import advice
-from ..common.errors import ImageError, from_os_error
+from ..common.errors import ImageError, Interrupted, from_os_error
 from ..common.lifeline import Lifeline
 from ..common.progress import CHANNEL_VARIABLE, Progress
 from ..work.job import Job
@@ -289,12 +289,16 @@ def run_module(spec, body, files=True, **keywords):
     if sys.version_info < (3, 9):   # noqa: UP036  the one place that says so in words
         module.fail_json(msg=f"ocne.images needs Python 3.9 or newer on the module host, and {sys.executable} is older; "
                              "set ansible_python_interpreter.")
+    lifeline = Lifeline()
     try:
-        with Lifeline(), _Channel() as channel, contextlib.ExitStack() as closing:
+        with lifeline, _Channel() as channel, contextlib.ExitStack() as closing:
             values = body(ImageModule(module, channel.tell, closing))
-    except ImageError as error:
-        module.fail_json(msg=str(error), error=error.as_dict())
-    except OSError as error:
-        fault = from_os_error(error, "the task")
+    except (Interrupted, ImageError, OSError) as error:
+        fault = error
+        if lifeline.stopped:
+            # what went wrong on the way out does not hide why
+            fault = Interrupted(lifeline.stopped)
+        elif isinstance(error, OSError):
+            fault = from_os_error(error, "the task")
         module.fail_json(msg=str(fault), error=fault.as_dict())
     module.exit_json(**values)

@@ -9,7 +9,7 @@ import os
 
 from ..common import advice
 from ..common.background import Background
-from ..common.errors import ImageError, Interrupted
+from ..common.errors import ImageError
 from ..files import digests, space
 from ..files.copying import copy
 from .disk import headers, qemu_img
@@ -138,8 +138,6 @@ def run(job, progress):
         for build in edited:
             try:
                 result.artifacts.append(build.finish(progress))
-            except Interrupted:
-                raise
             except ImageError as error:
                 errors[build.name] = error
     if not digests.same_content(before, digests.stat_of(source.path)):
@@ -157,8 +155,6 @@ def _edit(builds, scratch, progress, errors):
     """
     try:
         return _edit_together(builds, scratch, progress, errors)
-    except Interrupted:
-        raise
     except ImageError as error:
         if len(builds) == 1:
             builds[0].discard()
@@ -177,8 +173,6 @@ def _edit_together(builds, scratch, progress, errors):
             prepared.append(build)
             # what the copies have left in memory goes to the disk while the appliance starts
             syncing.append(Background(lambda path=disks[-1].path: digests.sync_file(path)))
-        except Interrupted:
-            raise
         except ImageError as error:
             build.discard()
             errors[build.name] = error
@@ -192,8 +186,6 @@ def _edit_together(builds, scratch, progress, errors):
             try:
                 build.values = Editor(g, f"/dev/sd{chr(ord('a') + number)}", build.recipe, build.uuids).run()
                 edited.append(build)
-            except Interrupted:
-                raise
             except ImageError as error:
                 try:
                     g.umount_all()

@@ -52,13 +52,13 @@ def main():
                 try:
                     # the line is short (options, not images); standard input may stay open behind it
                     line, status = wire.dump("result", _do(sys.stdin.buffer.readline())), 0
-                except ImageError as error:
-                    if lifeline.stopped and not isinstance(error, Interrupted):
+                except Exception as error:
+                    if lifeline.stopped:
                         # a child that was killed on the way out looks like a fault of its own
-                        error = Interrupted(lifeline.stopped)
-                    if not isinstance(error, Interrupted):
-                        error = oom.explained(error, kills)
-                    line, status = wire.dump("error", error.as_dict()), 1
+                        raise Interrupted(lifeline.stopped) from error
+                    if not isinstance(error, ImageError):
+                        raise
+                    line, status = wire.dump("error", oom.explained(error, kills).as_dict()), 1
         except Interrupted as error:
             line, status = wire.dump("error", error.as_dict()), 1
         except Exception as error:   # a defect of ours: told as such, with what is needed to mend it

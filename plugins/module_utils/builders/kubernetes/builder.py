@@ -16,7 +16,8 @@ import secrets
 import tempfile
 
 from ...common import advice
-from ...common.errors import ImageError, Interrupted
+from ...common.errors import ImageError, from_wire
+from ...common.lifeline import surely
 from ...common.progress import Progress
 from ...work import boot_image, program
 from ...work import job as wire
@@ -87,8 +88,6 @@ class PodBuilder:
             # from here the registry may be reached
             try:
                 return self._here(job, on_event, lock)
-            except Interrupted:
-                raise
             except ImageError as same:
                 error.details["on_the_module_host"] = str(same)
                 raise error from same
@@ -100,8 +99,6 @@ class PodBuilder:
         try:
             with tempfile.TemporaryDirectory(prefix="ocne-images-") as folder:
                 return boot_media.of_job(wanted, lambda asked: local.run(wire.Job(boot_media.KIND, asked, folder, True), self._tell).values)
-        except Interrupted:
-            raise
         except ImageError:
             if self._way == "image_volume":
                 raise
@@ -184,8 +181,6 @@ class PodBuilder:
                 if found.sha256 != digest:
                     raise ImageError("what the registry has is not what this image was made from", source.reference, "pull the boot image again")
                 self._workspace.keep(done.file(found.path), name, digest)
-        except Interrupted:
-            raise
         except ImageError:
             if self._way != "auto":
                 raise
@@ -208,7 +203,7 @@ class PodBuilder:
         finally:
             if not self._session.own:   # its own pod goes as a whole
                 with contextlib.suppress(ImageError):   # the pod's deadline ends it
-                    self._session.channel.request("DELETE", f"/v1/jobs/{name}", timeout=30)
+                    surely(lambda: self._session.channel.request("DELETE", f"/v1/jobs/{name}", timeout=30))
 
     @staticmethod
     def _places(sent, staging):
@@ -259,5 +254,5 @@ class PodBuilder:
                              self._session.where,
                              "look for a lack of memory (pod_overrides: resources), then run the task again", stderr=words[-_LAST_WORDS:], last=last)
         if "error" in data:
-            raise ImageError.from_dict(data["error"])
+            raise from_wire(data["error"])
         return wire.load_result(data["result"])

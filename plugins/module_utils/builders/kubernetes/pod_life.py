@@ -11,6 +11,7 @@ import time
 
 from ...common import advice
 from ...common.errors import ImageError
+from ...common.lifeline import surely
 from ..remote import package
 from . import pod_spec
 from .cluster import ApiFault, admission_todo
@@ -92,7 +93,7 @@ def create(cluster, name, wish, source=None):
             cluster.create("secrets", pod_spec.pull_secret(made, source.login), f"making the pull secret of the builder {name}")
         cluster.create("secrets", pod_spec.secret(made, wish, token, package.program()[0]), f"making the secret of the builder {name}")
     except BaseException:
-        cluster.delete("jobs", name)
+        surely(lambda: cluster.delete("jobs", name))
         raise
     return token
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import contextlib
 import json
 
-from ...common.errors import ImageError, Interrupted
+from ...common.errors import ImageError
+from ...common.lifeline import surely
 from ..remote.client import PATIENCE, patiently
 from . import boot_media, channels, cluster, options, pod_life, pod_spec
 
@@ -71,12 +72,12 @@ class Session:
             token = pod_life.create(self.cluster, name, wish, source)
             made = True
             self._reach(name, token)
-        except ImageError as error:
+        except BaseException as error:
             if made and given:
                 # nothing waits for its deadline that nobody can use
                 with contextlib.suppress(ImageError):
-                    pod_life.remove(self.cluster, name, 0)
-            if isinstance(error, Interrupted) or not source or not boot_media.not_mountable(error, source):
+                    surely(lambda: pod_life.remove(self.cluster, name, 0))
+            if not isinstance(error, ImageError) or not source or not boot_media.not_mountable(error, source):
                 raise
             if self.params["source_transfer"] == "image_volume":
                 raise ImageError(f"the cluster does not mount the boot media image: {error.what}", error.where, "let source_transfer be auto or pull",
@@ -104,14 +105,17 @@ class Session:
 
     def close(self):
         """Remove the pod if it is this task's own."""
+        surely(self._close)
+
+    def _close(self):
         if self.channel:
             self.channel.close_all()
         if self._own:
-            name, self._own = self._own, None
             # what was built is good, whatever becomes of the pod: else idle_timeout ends it
             self.cluster.patience = _PATIENCE_AT_END
             with contextlib.suppress(ImageError):
-                pod_life.remove(self.cluster, name, 0)
+                pod_life.remove(self.cluster, self._own, 0)
+            self._own = None
 
     # --- requests ------------------------------------------------------------------------------------
 

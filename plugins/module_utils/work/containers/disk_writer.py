@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 
-from ...common.errors import ImageError, from_os_error
+from ...common.errors import from_os_error
 from ...files import space
 
 _SYNC_EVERY = 64 << 20     # bytes after which what was written is brought to the disk, while work goes on
@@ -25,7 +25,7 @@ class Output:
         self._file = open(path, "wb", buffering=0)   # pylint: disable=consider-using-with
         try:
             space.check_space(os.path.dirname(path), size, "the disk in the image")
-        except ImageError:
+        except BaseException:
             self._file.close()
             raise
 

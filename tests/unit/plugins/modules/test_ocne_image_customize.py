@@ -11,10 +11,11 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact import record, source
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, write_record
-from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ImageModule
+from ansible_collections.ocne.images.plugins.module_utils.work.job import Artifact, Result
 from ansible_collections.ocne.images.plugins.modules import ocne_image_customize as module
 
 
@@ -127,3 +128,22 @@ def test_contents_leave_the_options(here):
     module.conceal(m.params)
     assert "s3cret" not in str(m.params)
     assert m.params["files"][0]["path"] == "/etc/x"
+
+
+@pytest.mark.parametrize("place", ["build", "publish"])
+def test_a_stop_ends_the_task_not_one_output(here, monkeypatch, place):
+    """Else the next output would be published after a Ctrl-C."""
+    m = task(here, platform="oci", outputs=[{"dest": str(here / name)} for name in ("a", "b")])
+    stale, source = examined(m)
+    made, stopped = Result([Artifact(plan.dest, "/image", "qcow2", 1, "0" * 64, 1) for plan in stale]), []
+    monkeypatch.setattr(m, "build", lambda *_arguments: made)
+    monkeypatch.setattr(m, "publish", lambda *_arguments: None)
+
+    def stop(*_arguments):
+        stopped.append(place)
+        raise Interrupted("received SIGTERM")
+
+    monkeypatch.setattr(m, place, stop)
+    with pytest.raises(Interrupted):
+        module.build(m, source, stale)
+    assert stopped == [place] and os.listdir(here) == ["src.qcow2"]

@@ -11,9 +11,10 @@ import time
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders import local
-from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.process import descendants
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import until
 
 
 def test_an_error_of_the_program_comes_back_as_an_error(tmp_path):
@@ -26,26 +27,36 @@ def test_an_unknown_kind_of_work_is_an_error(tmp_path):
         local.run(Job("dance", {}, str(tmp_path)), lambda event: None)
 
 
-def test_a_killed_program_is_told_as_such(tmp_path):
+@pytest.mark.parametrize("number, kind, words", [
+    (signal.SIGKILL, ImageError, "without a result .killed by SIGKILL"), (signal.SIGTERM, Interrupted, "stopped: received SIGTERM; nothing was changed"),
+])
+def test_a_killed_program_is_told_as_such(tmp_path, number, kind, words):
     # a named pipe with nobody at its other end: the program waits in open()
     os.mkfifo(tmp_path / "source")
 
     def kill():
-        deadline = time.monotonic() + 10
-        while not descendants() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.5)
+        until(lambda: any(takes_signals(pid) for pid in descendants()))
         for pid in descendants():
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        with pytest.raises(ImageError, match="without a result .killed by SIGKILL"):
+        with pytest.raises(kind, match=words):
             local.run(Job("boot_image", {"source": f"oci-archive:{tmp_path}/source", "architecture": "amd64", "path": "disk/boot.qcow2", "format": "qcow2",
                                          "registry": {}, "retries": 0}, str(tmp_path)), lambda event: None)
     finally:
         killer.join()
+
+
+def takes_signals(pid):
+    """Whether a process has a handler for SIGTERM by now: the work program has then begun."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            caught = next(line for line in file if line.startswith("SigCgt:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_without_the_binding_the_package_is_named(monkeypatch):

@@ -76,12 +76,43 @@ def test_a_signal_whose_exception_python_drops_still_stops_it():
     assert not reached
 
 
+def test_a_signal_whose_exception_a_library_prints_still_stops_it():
+    """So does the binding of libguestfs with what one of its callbacks raises."""
+    reached = []
+    with pytest.raises(Interrupted, match="received SIGTERM"):
+        with lifeline.Lifeline():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(5)
+            except Interrupted as error:
+                # what PyErr_PrintEx does
+                sys.excepthook(type(error), error, error.__traceback__)
+            time.sleep(5)
+            reached.append("the end")
+    assert not reached
+
+
 def test_signals_are_as_before_afterwards():
-    hook = sys.unraisablehook
+    hooks = sys.unraisablehook, sys.excepthook
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     descriptors = len(os.listdir("/proc/self/fd"))
     with lifeline.Lifeline():
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
     assert len(os.listdir("/proc/self/fd")) == descriptors
-    assert sys.unraisablehook is hook
+    assert (sys.unraisablehook, sys.excepthook) == hooks
+
+
+def test_what_must_be_done_is_done_again_where_a_stop_falls_into_it():
+    done = []
+
+    def clean_up():
+        done.append("begun")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        done.append("done")
+
+    with pytest.raises(Interrupted), lifeline.Lifeline():
+        lifeline.surely(clean_up)
+    assert done == ["begun", "begun", "done"]
+    assert lifeline.surely(lambda: 7) == 7

@@ -9,14 +9,15 @@ import os
 import shutil
 import struct
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.work import inspect
 from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers, qemu_img
-from ansible_collections.ocne.images.plugins.module_utils.work.guest import bls
+from ansible_collections.ocne.images.plugins.module_utils.work.guest import bls, loader, partitions
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
@@ -124,3 +125,44 @@ def test_bytes_that_are_not_text_do_not_break_the_result():
     raw = b"caf\xe9".decode("utf-8", "surrogateescape")
     clean = inspect._printable({raw: [raw, 1, None, {"a": raw}]})
     json.dumps(clean, ensure_ascii=False).encode("utf-8")
+
+
+# --- a stop ------------------------------------------------------------------------------------------
+
+
+def stop(*_arguments, **_options):
+    raise Interrupted("received SIGTERM")
+
+
+def put(monkeypatch, name, function):
+    """In place of one function of partitions or loader, wherever inspect has it from."""
+    room = inspect.partitions if hasattr(inspect.partitions, name) else inspect.loader
+    monkeypatch.setattr(inspect if hasattr(inspect, name) else room, name, function)
+
+
+@pytest.fixture
+def booting(monkeypatch):
+    """An image as far as its partitions and loader tell it, which boots."""
+    parts = partitions.Roles(boot="boot", root="root")
+    entry = bls.Entry("options ignition.platform.id=qemu\n")
+    for name, value in {"read_partitions": [], "roles_of": parts, "make_mountpoints": None, "mount": None, "loader_folder": "/boot/loader",
+                        "deployment_of": None, "boot_entries": [loader.BootEntry("a.conf", "/boot/loader/entries/a.conf", entry)],
+                        "all_deployments": []}.items():
+        put(monkeypatch, name, lambda *_arguments, value=value, **_options: value)
+
+
+@pytest.mark.parametrize("place", ["roles_of", "mount", "deployment_of"])
+def test_a_stop_is_no_warning(booting, monkeypatch, place):
+    put(monkeypatch, place, stop)
+    warnings = []
+    with pytest.raises(Interrupted):
+        inspect._contents(None, inspect.Options("disk", "raw"), warnings)
+    assert not warnings
+
+
+@pytest.mark.parametrize("ask", [
+    lambda view: inspect._described(None, view, "/etc/fstab"), lambda view: inspect._read(None, view, "/etc/fstab", 10),
+])
+def test_a_stop_is_no_fault_of_a_path(ask):
+    with pytest.raises(Interrupted):
+        ask(SimpleNamespace(resolve=stop))

@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
-from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import patiently
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import until
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")
@@ -67,3 +68,22 @@ def test_another_thread_can_end_what_one_waits_for(server):
     for thread in threads:
         thread.join(10)
     assert len(errors) == 2 and time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("kind", [channels.ProxyChannel, channels.ExecChannel])
+def test_a_stop_while_the_pods_fate_is_asked_is_no_lost_connection(server, monkeypatch, kind):
+    """That would be waited for, for some minutes."""
+    def lost(*_arguments, **_options):
+        raise kube.Unreachable("the API server cannot be reached")
+
+    def stop(*_arguments):
+        raise Interrupted("received SIGINT")
+
+    cluster = kube.Cluster({"host": f"http://127.0.0.1:{server.server_address[1]}", "api_key": "hidden"}, "ns")
+    monkeypatch.setattr(cluster, "send", lost)
+    monkeypatch.setattr(channels.exec, "Exec", lost)
+    monkeypatch.setattr(channels.pod_life, "fate", stop)
+    channel, waits = kind(cluster, "pod", "token"), []
+    with pytest.raises(Interrupted):
+        patiently(lambda: channel.request("GET", "/v1/status"), 1, on_wait=lambda error, seconds: waits.append(error))
+    assert not waits

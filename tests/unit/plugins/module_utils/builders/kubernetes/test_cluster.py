@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
-from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import Lifeline
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")
 
@@ -139,6 +140,17 @@ def test_a_kubeconfig_that_is_no_yaml(tmp_path):
     (tmp_path / "config").write_text("{: [")
     with pytest.raises(ImageError, match="the kubeconfig cannot be used"):
         kube.Cluster({"kubeconfig": str(tmp_path / "config")})
+
+
+def test_a_stop_while_a_credential_plugin_runs(server, tmp_path):
+    """The client only logs what goes wrong with one."""
+    plugin = tmp_path / "plugin"
+    plugin.write_text("#!/bin/sh\nkill -TERM $PPID\nsleep 1\n")
+    plugin.chmod(0o755)
+    config = kubeconfig(server)
+    config["users"][0]["user"] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}}
+    with pytest.raises(Interrupted), Lifeline():
+        kube.Cluster({"kubeconfig": config})
 
 
 def test_a_context_that_is_not_there(server, tmp_path):

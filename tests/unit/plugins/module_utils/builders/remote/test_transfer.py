@@ -327,6 +327,20 @@ def test_a_signal_ends_it_at_once(agent, tmp_path, name, small, way):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_stop_while_what_was_sent_is_taken_back(agent, tmp_path, name, monkeypatch):
+    path = write(tmp_path / "file", MIB, (0, os.urandom(MIB)))
+
+    class Channel(type(agent.channel())):
+        def request(self, method, path, *arguments, **options):
+            if method == "DELETE":
+                raise Interrupted("received SIGTERM")
+            return super().request(method, path, *arguments, **options)
+
+    monkeypatch.setattr(transfer.digests, "same_content", lambda before, after: False)
+    with pytest.raises(Interrupted):
+        transfer.push(Channel("127.0.0.1", agent.port, TOKEN), path, name, sha256(path), silent())
+
+
 def test_a_thread_that_cannot_be_woken_is_left_behind(agent, tmp_path, name, small, monkeypatch):
     """An API server that does not answer must not hold who pressed Ctrl-C; nor may what comes late be written to another file."""
     monkeypatch.setattr(transfer, "_LEAVE", 0.1)
