@@ -534,16 +534,15 @@ def edit_spec():
 
 
 def main():
-    compression = ["keep", "none", "zlib", "zstd"]
     run_module(dict(
         ARTIFACT_SPEC,
         **BUILDER_SPEC,
         src=dict(type="path", required=True),
         src_format=dict(choices=["qcow2", "raw"], default="qcow2"),
         dest=dict(type="path"),
-        compression=dict(choices=compression, default="keep"),
+        compression=dict(choices=list(recipe.COMPRESSIONS), default="keep"),
         outputs=dict(type="list", elements="dict", options=dict(
-            edit_spec(), dest=dict(type="path", required=True), compression=dict(choices=compression))),
+            edit_spec(), dest=dict(type="path", required=True), compression=dict(choices=list(recipe.COMPRESSIONS)))),
         **edit_spec(),
     ), body, mutually_exclusive=[("dest", "outputs")])
 
