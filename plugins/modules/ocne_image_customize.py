@@ -41,7 +41,9 @@ options:
       - V(olvm) is for Oracle Linux Virtualization Manager. It sets the Ignition platform C(openstack), replaces C(console=ttyS0) with C(console=tty0),
         gives boot and root new UUIDs, and removes the machine ID.
       - A dictionary describes a platform of your own. Its keys are C(name), C(ignition_platform), C(kernel_arguments), C(files) and C(identity), each as the
-        option of this module, and C(disk_format), which the role P(ocne.images.vm_image#role) uses.
+        option of this module, and C(disk_format), C(disk_subformat) and C(disk_suffix), which the role P(ocne.images.vm_image#role) uses. These are what
+        O(ocne.images.ocne_image_convert#module:format) and O(ocne.images.ocne_image_convert#module:subformat) take, by default V(qcow2) and what the format
+        has by default, and the ending of a file name with its dot, such as V(.img), by default the format's own.
     type: raw
   ignition_provider: &ignition_provider
     description:
