@@ -442,7 +442,6 @@ from ansible_collections.ocne.images.plugins.module_utils.task.inspect_cache imp
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
 
-
 @contextlib.contextmanager
 def scratch():
     """A staging folder for the appliance's overlay and sockets.

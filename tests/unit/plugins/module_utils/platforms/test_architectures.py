@@ -16,7 +16,8 @@ from ansible_collections.ocne.images.plugins.modules import ocne_boot_image
 ROOT = pathlib.Path(__file__).resolve().parents[5]
 
 
-@pytest.mark.parametrize("given, name", [("x86_64", "amd64"), ("aarch64", "arm64"), ("amd64", "amd64"), ("arm64", "arm64"), ("riscv64", "riscv64"), (None, None)])
+@pytest.mark.parametrize("given, name", [("x86_64", "amd64"), ("aarch64", "arm64"), ("amd64", "amd64"), ("arm64", "arm64"),
+                                         ("riscv64", "riscv64"), (None, None)])
 def test_as_images_name_them(given, name):
     assert architectures.image_name(given) == name
 

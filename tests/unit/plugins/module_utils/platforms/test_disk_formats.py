@@ -39,7 +39,8 @@ def test_what_goes_together():
 
 
 @pytest.mark.parametrize("name, subformat, adapter", [
-    ("qcow2", None, None), ("raw", None, None), ("vmdk", "monolithicSparse", "lsilogic"), ("vdi", None, None), ("vhdx", "dynamic", None), ("vpc", "dynamic", None),
+    ("qcow2", None, None), ("raw", None, None), ("vmdk", "monolithicSparse", "lsilogic"), ("vdi", None, None),
+    ("vhdx", "dynamic", None), ("vpc", "dynamic", None),
 ])
 def test_what_a_conversion_takes_by_default(name, subformat, adapter):
     """Records hold it: another one would make every image of that format anew."""
@@ -60,7 +61,8 @@ def test_what_a_conversion_refuses(asked, says):
 
 
 @pytest.mark.parametrize("src, format, name", [
-    ("/a/boot.qcow2", "vpc", "boot.vhd"), ("/a/boot.vhd", "raw", "boot.raw"), ("boot.img", "vmdk", "boot.vmdk"), ("boot.qcow2-1.33", "vdi", "boot.qcow2-1.33.vdi"),
+    ("/a/boot.qcow2", "vpc", "boot.vhd"), ("/a/boot.vhd", "raw", "boot.raw"), ("boot.img", "vmdk", "boot.vmdk"),
+    ("boot.qcow2-1.33", "vdi", "boot.qcow2-1.33.vdi"),
 ])
 def test_names_of_what_is_made(src, format, name):
     assert ocne_image_convert.default_name(src, format) == name
