@@ -205,21 +205,22 @@ from ansible_collections.ocne.images.plugins.module_utils.artifact.staging impor
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
+from ansible_collections.ocne.images.plugins.module_utils.platforms import architectures
+from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import FORMATS
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.task.options import REGISTRY_SPEC, access, registry_options
 from ansible_collections.ocne.images.plugins.module_utils.work.containers import reference
 
 _KIND = "ocne_boot_image"
 _DEFAULT_SOURCE = "docker://container-registry.oracle.com/olcne/ock:{version}"
-#: as kernels name them -> as images name them
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "amd64": "amd64", "arm64": "arm64"}
 
 
 def _architecture(wanted):
-    name = wanted or platform.machine()
-    if name not in _ARCHITECTURES:
-        raise ImageError(f"there are no boot images for the architecture of this host ({name})", todo="set architecture to amd64 or arm64")
-    return _ARCHITECTURES[name]
+    name = architectures.image_name(wanted or platform.machine())
+    if name not in architectures.NAMES:
+        raise ImageError(f"there are no boot images for the architecture of this host ({name})",
+                         todo=f"set architecture to {' or '.join(architectures.NAMES)}")
+    return name
 
 
 def _facts(image):
@@ -314,9 +315,9 @@ def main():
     run_module(dict({
         "source": {"type": "str"},
         "version": {"type": "str", "default": "1.33"},
-        "architecture": {"type": "str", "choices": ["amd64", "arm64", "x86_64", "aarch64"]},
+        "architecture": {"type": "str", "choices": list(architectures.EITHER_NAMES)},
         "path": {"type": "str", "default": "disk/boot.qcow2"},
-        "format": {"type": "str", "choices": ["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"], "default": "qcow2"},
+        "format": {"type": "str", "choices": list(FORMATS), "default": "qcow2"},
         "dest": {"type": "path", "required": True},
         "retries": {"type": "int", "default": 3},
     }, **REGISTRY_SPEC, **ARTIFACT_SPEC, **BUILDER_SPEC), body)

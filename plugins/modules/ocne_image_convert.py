@@ -216,44 +216,38 @@ from ansible_collections.ocne.images.plugins.module_utils.artifact.staging impor
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, from_os_error
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
+from ansible_collections.ocne.images.plugins.module_utils.platforms import disk_formats
+from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import FORMATS
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
 
-_FORMATS = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}
-#: format -> its subformats, the default first
-_SUBFORMATS = {
-    "vmdk": ["monolithicSparse", "monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat", "streamOptimized"],
-    "vhdx": ["dynamic", "fixed"],
-    "vpc": ["dynamic", "fixed"],
-}
 _KIND = "ocne_image_convert"
 
 
 def canonical_options(params):
     """What decides the content of the new image, with its defaults. Raises ImageError for what does not go together."""
-    kind, subformat = params["format"], params["subformat"]
-    possible = _SUBFORMATS.get(kind, [])
-    if subformat and subformat not in possible:
-        raise ImageError(f"subformat {subformat} does not go with format {kind}",
-                         todo=f"use one of {', '.join(possible)}" if possible else "leave subformat out")
-    if params["compression"] != "none" and kind != "qcow2":
-        raise ImageError(f"compression {params['compression']} does not go with format {kind}",
-                         todo="leave compression out; a compressed VMDK has subformat: streamOptimized"
-                         if kind == "vmdk" else "leave compression out, or use format: qcow2")
-    for name in ("adapter_type", "hwversion"):
-        if params[name] is not None and kind != "vmdk":
-            raise ImageError(f"{name} does not go with format {kind}", todo=f"leave {name} out; it is for vmdk only")
+    kind, compression = params["format"], params["compression"]
+    row = disk_formats.checked(kind, params["subformat"])
+    if compression not in ("none", *row.compressions):
+        others = [other for other, its in FORMATS.items() if compression in its.compressions]
+        raise ImageError(f"compression {compression} does not go with format {kind}",
+                         todo=f"leave compression out; a compressed {kind} image has subformat: {row.self_compressed[0]}"
+                         if row.self_compressed else f"leave compression out, or use format: {' or '.join(others)}")
+    for name, possible in (("adapter_type", "adapters"), ("hwversion", "hwversion")):
+        if params[name] is not None and not getattr(row, possible):
+            others = [other for other, its in FORMATS.items() if getattr(its, possible)]
+            raise ImageError(f"{name} does not go with format {kind}", todo=f"leave {name} out; it is for {' and '.join(others)} only")
     if params["hwversion"] is not None and not 1 <= params["hwversion"] <= 99:
         raise ImageError(f"hwversion {params['hwversion']} does not exist",
                          todo="use a version of VMware's virtual hardware, such as 13")
     options = {name: params[name] for name in ("src_format", "format", "compression", "hwversion")}
-    options["subformat"] = subformat or (possible[0] if possible else None)
-    options["adapter_type"] = params["adapter_type"] or ("lsilogic" if kind == "vmdk" else None)
+    options["subformat"] = params["subformat"] or row.default_subformat
+    options["adapter_type"] = params["adapter_type"] or row.default_adapter
     return options
 
 
 def default_name(src, target):
     stem, suffix = os.path.splitext(os.path.basename(src))
-    return (stem if suffix in (".vhd", ".img", *_FORMATS.values()) else stem + suffix) + _FORMATS[target]
+    return (stem if suffix in (".img", *disk_formats.SUFFIXES) else stem + suffix) + FORMATS[target].suffix
 
 
 def refuse_source(m, src, dest):
@@ -333,7 +327,7 @@ def body(m):
     work = dict(options, src=src, opened=pinned.opened, name=os.path.basename(dest), verify=params["verify"])
     before = m.record(dest)
     values = {"subformat": options["subformat"], "verified": params["verify"],
-              "compression": "zlib" if options["subformat"] == "streamOptimized" else options["compression"]}
+              "compression": "zlib" if options["subformat"] in FORMATS[options["format"]].self_compressed else options["compression"]}
     if m.check:
         m.rehearse()
         result = m.build("convert", work, beside(dest))
@@ -364,12 +358,12 @@ def main():
         ARTIFACT_SPEC,
         **BUILDER_SPEC,
         src=dict(type="path", required=True),
-        src_format=dict(choices=list(_FORMATS), default="qcow2"),
+        src_format=dict(choices=list(FORMATS), default="qcow2"),
         dest=dict(type="path", required=True),
-        format=dict(choices=list(_FORMATS), required=True),
-        compression=dict(choices=["none", "zlib", "zstd"], default="none"),
-        subformat=dict(choices=_SUBFORMATS["vmdk"] + _SUBFORMATS["vpc"]),
-        adapter_type=dict(choices=["ide", "buslogic", "lsilogic", "legacyESX"]),
+        format=dict(choices=list(FORMATS), required=True),
+        compression=dict(choices=["none", *disk_formats.COMPRESSIONS], default="none"),
+        subformat=dict(choices=list(disk_formats.SUBFORMATS)),
+        adapter_type=dict(choices=list(disk_formats.ADAPTERS)),
         hwversion=dict(type="int"),
     ), body)
 

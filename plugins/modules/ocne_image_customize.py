@@ -41,7 +41,9 @@ options:
       - V(olvm) is for Oracle Linux Virtualization Manager. It sets the Ignition platform C(openstack), replaces C(console=ttyS0) with C(console=tty0),
         gives boot and root new UUIDs, and removes the machine ID.
       - A dictionary describes a platform of your own. Its keys are C(name), C(ignition_platform), C(kernel_arguments), C(files) and C(identity), each as the
-        option of this module, and C(disk_format), which the role P(ocne.images.vm_image#role) uses.
+        option of this module, and C(disk_format), C(disk_subformat) and C(disk_suffix), which the role P(ocne.images.vm_image#role) uses. These are what
+        O(ocne.images.ocne_image_convert#module:format) and O(ocne.images.ocne_image_convert#module:subformat) take, by default V(qcow2) and what the format
+        has by default, and the ending of a file name with its dot, such as V(.img), by default the format's own.
     type: raw
   ignition_provider: &ignition_provider
     description:
@@ -532,16 +534,15 @@ def edit_spec():
 
 
 def main():
-    compression = ["keep", "none", "zlib", "zstd"]
     run_module(dict(
         ARTIFACT_SPEC,
         **BUILDER_SPEC,
         src=dict(type="path", required=True),
         src_format=dict(choices=["qcow2", "raw"], default="qcow2"),
         dest=dict(type="path"),
-        compression=dict(choices=compression, default="keep"),
+        compression=dict(choices=list(recipe.COMPRESSIONS), default="keep"),
         outputs=dict(type="list", elements="dict", options=dict(
-            edit_spec(), dest=dict(type="path", required=True), compression=dict(choices=compression))),
+            edit_spec(), dest=dict(type="path", required=True), compression=dict(choices=list(recipe.COMPRESSIONS)))),
         **edit_spec(),
     ), body, mutually_exclusive=[("dest", "outputs")])
 

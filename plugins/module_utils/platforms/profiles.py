@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from ..common.errors import ImageError
+from . import disk_formats
 from .oracle_hostname import FILES as OCI_HOSTNAME_FILES
 
 #: a screen in place of the serial line that boot images come with
@@ -36,7 +38,17 @@ class Profile:
     kernel_arguments: dict = dataclasses.field(default_factory=dict)        # append, delete, replace
     files: list = dataclasses.field(default_factory=list)                   # as the option `files` of ocne_image_customize
     identity: dict = dataclasses.field(default_factory=dict)                # uuids: derived, random, keep; machine_id: remove, keep
-    disk_format: str = "qcow2"                                              # what the platform takes best, as qemu-img names it
+    disk_format: str = "qcow2"                                              # what the platform takes best; one of disk_formats.FORMATS
+    disk_subformat: str = None                                              # None: the format's default
+    disk_suffix: str = None                                                 # of a file name, with its dot; None: the format's own
+
+    def disk(self, format=None):
+        """{format, subformat, suffix} of the platform's disk; of another format, where that is given, as that format has them. Raises ImageError."""
+        own = format in (None, self.disk_format)
+        row = disk_formats.checked(self.disk_format if own else format)
+        return {"format": self.disk_format if own else format,
+                "subformat": own and self.disk_subformat or row.default_subformat,
+                "suffix": own and self.disk_suffix or row.suffix}
 
 
 def profile(platform):
@@ -55,4 +67,17 @@ def profile(platform):
             raise ImageError(f"a platform has no {key!r}", "platform", f"it has {', '.join(known)}")
         if not isinstance(value, {"str": str, "dict": dict, "list": list}[known[key]]):
             raise ImageError(f"{key} of a platform is a {known[key]}, not {type(value).__name__}", "platform")
-    return Profile(**{"name": "custom", **platform})
+    made = Profile(**{"name": "custom", **platform})
+    _check_disk(made)
+    return made
+
+
+def _check_disk(made):
+    row = disk_formats.checked(made.disk_format, made.disk_subformat, "platform")
+    suffix = made.disk_suffix
+    if suffix is None:
+        return
+    if not re.fullmatch(r"\.[A-Za-z0-9][A-Za-z0-9._-]*", suffix):
+        raise ImageError(f"{suffix!r} is not the suffix of a file name", "platform", "give one with its dot, such as .img")
+    if suffix != row.suffix and suffix in disk_formats.SUFFIXES:
+        raise ImageError(f"the suffix {suffix} is that of another format than {made.disk_format}", "platform", f"give another one, or none for {row.suffix}")

@@ -22,7 +22,7 @@ READS_ONLY = False   # whether it makes nothing, in any mode
 @dataclasses.dataclass
 class Options:
     source: str                # as the user wrote it, with a transport
-    architecture: str          # amd64 or arm64, as images name them
+    architecture: str          # as images name it (platforms/architectures)
     path: str                  # of the disk inside the image
     format: str                # of the disk
     registry: dict             # skopeo.Registry's fields

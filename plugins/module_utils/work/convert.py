@@ -18,11 +18,10 @@ from ..common.canonical import digest_of
 from ..common.errors import ImageError
 from ..files import space
 from ..files.digests import SPARSE_PREFIX, digest_file, same_content, stat_of, sync_file
+from ..platforms.disk_formats import FORMATS
 from . import job as wire
 from .disk import headers, qemu_img
 
-#: vmdk subformats of a descriptor and further files, which it names
-_MULTI_FILE = ("monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat")
 #: content that takes less than this part of its size is rare even where it compresses well
 _BEST_COMPRESSION = 10
 _FLUSH_PAUSE = 0.1           # seconds between two flushes while an image is being written
@@ -69,7 +68,7 @@ def run(job, progress):
     """
     options = wire.load_options(Options, job.options)
     # extents lie beside their descriptor
-    opened = options.opened if options.src_format != "vmdk" else None
+    opened = options.opened if not FORMATS[options.src_format].several_files else None
     source = headers.guard(opened or options.src, options.src_format, options.src)
     if options.src_format == "vpc":
         source.virtual_size = qemu_img.info(source.path, "vpc", where=source.where)["virtual-size"]
@@ -110,7 +109,7 @@ def _check_space(source, options, folder):
         return   # every block is allocated, also those with zeros only, which will take no room
     # of raw it tells the full length; tables of other formats take much the same as qcow2's
     needed = qemu_img.measure(source.path, source.format, "qcow2", where=source.where)[0]
-    if options.compression != "none" or options.subformat == "streamOptimized":
+    if options.compression != "none" or options.subformat in FORMATS[options.format].self_compressed:
         needed //= _BEST_COMPRESSION
     space.check_space(folder, needed, f"the {options.format} image")
 
@@ -146,12 +145,13 @@ def _flushing(folder):
 def _file_name(source, options):
     """The name to convert to. qemu-img derives the names of extents from it, so they must differ from those
     of an older image of the same name, which stay in use until the new descriptor is published."""
-    if options.subformat not in _MULTI_FILE:
-        return f"image{headers.SUFFIXES[options.format]}"
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(".vmdk"))[:120]
+    row = FORMATS[options.format]
+    if options.subformat not in row.several_files:
+        return f"image{row.suffix}"
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(row.suffix))[:120]
     what = dataclasses.asdict(dataclasses.replace(options, verify=False, opened=None))
     recipe = digest_of([what, stat_of(source.path)])
-    return f"{stem}-{recipe[:10]}.vmdk"
+    return f"{stem}-{recipe[:10]}{row.suffix}"
 
 
 def _arguments(options):

@@ -10,6 +10,7 @@ import tempfile
 
 from ...artifact.record import load_record
 from ...files.digests import stat_of
+from ...platforms.architectures import image_name
 from ...work.containers import logins, reference
 from ...work.containers.policy import accepts_everything
 from ...work.containers.skopeo import Registry, check_files
@@ -17,8 +18,6 @@ from ...work.job import load_options
 
 KIND = "boot_image"                  # of the work that gets a disk out of one
 _MODULE = "ocne_boot_image"          # in records
-#: as kernels name them -> as images name them
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 #: the API server's statuses for a pod that it does not take as it is: unknown kind of volume, Pod Security
 _NOT_TAKEN = (400, 403, 422)
 
@@ -28,7 +27,7 @@ class Source:
     """One image for one architecture."""
 
     reference: str         # host/repository@digest of the manifest, as a cluster names images
-    architecture: str      # amd64 or arm64
+    architecture: str      # one of architectures.NAMES
     login: dict            # an auth file's content with the login that the registry wants, or None
     options: dict          # of the work that gets its disk
     values: dict           # what that work tells of it
@@ -37,7 +36,7 @@ class Source:
     def fits(self, mounted, machine):
         """Whether it is what a pod has mounted, on a node of its architecture. machine: as the node's kernel names that."""
         # by an index a node gets the disk of its own architecture, and not all runtimes mount others
-        return self.reference == mounted and _ARCHITECTURES.get(machine) == self.architecture
+        return self.reference == mounted and image_name(machine) == self.architecture
 
     def known(self, digests):
         """Whether its disk is there already, as the digests of index and manifest tell."""

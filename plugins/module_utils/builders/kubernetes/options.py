@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from ...common.errors import ImageError
+from ...platforms import architectures
 from . import pod_spec
 from .cluster import CONNECTION_SPEC
 
 #: what a pod is to be
 WISH_SPEC = {
     "image": {"type": "str", "default": pod_spec.DEFAULT_IMAGE},
-    "architecture": {"type": "str", "choices": ["amd64", "arm64"]},
+    "architecture": {"type": "str", "choices": list(architectures.NAMES)},
     "workspace": {"type": "str", "default": "20Gi"},
     "deadline": {"type": "int", "default": 7200},
     "idle_timeout": {"type": "int", "default": 900},

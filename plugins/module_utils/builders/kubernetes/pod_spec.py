@@ -88,7 +88,7 @@ class Wish:
     """The options of a builder pod."""
 
     image: str = DEFAULT_IMAGE
-    architecture: str = None        # amd64 or arm64; None: any node
+    architecture: str = None        # one of architectures.NAMES; None: any node
     workspace: str = "20Gi"         # a quantity
     deadline: int = 7200            # seconds
     idle_timeout: int = 900         # seconds

@@ -17,7 +17,7 @@ from .. import local  # noqa: F401  pylint: disable=unused-import
 _TIME = (1980, 1, 1, 0, 0, 0)   # of all files: the oldest that a zip file can tell
 _ROOT = __name__.rpartition(".builders.")[0]
 #: the rooms and files that the program needs
-_PARTS = ("common", "files", "artifact.record", "artifact.source", "work", "agent")
+_PARTS = ("common", "files", "platforms.disk_formats", "artifact.record", "artifact.source", "work", "agent")
 
 
 def _source(name):

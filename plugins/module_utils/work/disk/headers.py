@@ -16,9 +16,8 @@ import uuid
 
 from ...common import advice
 from ...common.errors import ImageError, from_os_error
+from ...platforms.disk_formats import FORMATS
 
-#: name as qemu-img has it -> ending of a file name; vpc is what users know as VHD
-SUFFIXES = {"qcow2": ".qcow2", "raw": ".raw", "vmdk": ".vmdk", "vdi": ".vdi", "vhdx": ".vhdx", "vpc": ".vhd"}
 #: bytes a guest may see: more than any boot image has, less than what makes tables or loops absurd
 MAX_VIRTUAL_SIZE = 16 << 40
 _SECTOR = 512
@@ -120,8 +119,8 @@ def guard(path, format, where=None, allow_backing=False):
     where: the name for the reader of a message (default: path). allow_backing: of a qcow2 with a backing file only
     tell its name; such a one must not be opened with its backing chain.
     """
-    if format not in SUFFIXES:
-        raise ImageError(f"unknown image format {format}", where or path, f"use one of {', '.join(SUFFIXES)}")
+    if format not in FORMATS:
+        raise ImageError(f"unknown image format {format}", where or path, f"use one of {', '.join(FORMATS)}")
     if not os.path.isabs(path):
         raise ImageError("the path of an image must be absolute here", path)
     with _Reader(path, where) as reader:

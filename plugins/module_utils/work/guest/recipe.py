@@ -15,11 +15,12 @@ from ...common import advice
 from ...common.canonical import canonical, digest_of, text_digest
 from ...common.errors import ImageError, from_os_error
 from ...files.digests import sha256_file
+from ...platforms.disk_formats import FORMATS
 from . import bls, ignition
 
 #: raised when the same options begin to mean other content
 VERSION = 1
-COMPRESSIONS = ("keep", "none", "zlib", "zstd")
+COMPRESSIONS = ("keep", "none", *FORMATS["qcow2"].compressions)
 UUIDS = ("derived", "random", "keep")
 MACHINE_IDS = ("remove", "keep")
 #: where files may go: the rest belongs to the ostree commit
