@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+from ..common import packages
 from ..common.errors import ImageError
 
 # the payload of a module holds what is imported: every kind of work goes along
@@ -46,8 +47,7 @@ def _interpreter(job):
             if found.returncode == 0:
                 return path
     raise ImageError("no Python with the libguestfs binding was found on this host",
-                     todo="install the package python3-guestfs (Debian) or python3-libguestfs (Oracle Linux, Fedora); "
-                          f"it must be for Python {_MINIMUM[0]}.{_MINIMUM[1]} or newer",
+                     todo=f"{packages.advice('guestfs')}; it must be for Python {_MINIMUM[0]}.{_MINIMUM[1]} or newer",
                      tried=[sys.executable, *_SYSTEM_PYTHONS])
 
 
