@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 
+from ..common import versions
 from ..common.errors import ImageError
 from ..work import job as wire
 from .files import Refusal
@@ -130,7 +131,7 @@ class Jobs:
             if self._guestfs is None:
                 for path in _PYTHONS:
                     if path and os.path.exists(path) and subprocess.run(  # pylint: disable=ansible-bad-function
-                            [path, "-I", "-c", "import sys; assert sys.version_info >= (3, 9); import guestfs"],
+                            [path, "-I", "-c", f"import sys; assert sys.version_info >= {versions.PYTHON}; import guestfs"],
                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0:
                         self._guestfs = path
                         break

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from ..common import packages
+from ..common import packages, versions
 from ..common.errors import ImageError
 
 # the payload of a module holds what is imported: every kind of work goes along
@@ -21,7 +21,6 @@ from ..work import job as wire
 
 #: where distributions keep the Python that their libguestfs binding is built for
 _SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
-_MINIMUM = (3, 9)
 _GRACE = 15   # seconds a stopped program has for its clean-up
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from {program} import main; main()"
@@ -39,7 +38,7 @@ def _interpreter(job):
     """A Python that can do this kind of work. Raises ImageError."""
     if not program.kind_of(job).needs_guestfs(job.options) or importlib.util.find_spec("guestfs"):
         return sys.executable
-    check = f"import sys; assert sys.version_info >= {_MINIMUM}; import guestfs"
+    check = f"import sys; assert sys.version_info >= {versions.PYTHON}; import guestfs"
     for path in _SYSTEM_PYTHONS:
         if os.path.exists(path):
             found = subprocess.run(  # pylint: disable=ansible-bad-function
@@ -47,7 +46,7 @@ def _interpreter(job):
             if found.returncode == 0:
                 return path
     raise ImageError("no Python with the libguestfs binding was found on this host",
-                     todo=f"{packages.advice('guestfs')}; it must be for Python {_MINIMUM[0]}.{_MINIMUM[1]} or newer",
+                     todo=f"{packages.advice('guestfs')}; it must be for Python {versions.text(versions.PYTHON)} or newer",
                      tried=[sys.executable, *_SYSTEM_PYTHONS])
 
 
