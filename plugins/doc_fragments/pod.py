@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What a builder pod is to be: options of ocne_builder, and of `builder` in the image modules (builder.py)."""
+"""Where a builder pod is and what it is to be: options of ocne_builder, and of `builder` in the image modules (builder.py)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from __future__ import annotations
 class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
+  namespace:
+    description:
+      - The namespace of the pod. Without one it is that of the kubeconfig's context, else V(default).
+    type: str
   image:
     description:
       - The image of the pod. It needs Python 3.9 or newer, libguestfs with its Python binding, qemu-img, skopeo and zstd.
@@ -43,8 +47,8 @@ options:
     default: baseline
   kvm:
     description:
-      - The name of the resource by which a device plugin offers C(/dev/kvm), such as C(devices.kubevirt.io/kvm). Without it the libguestfs
-        appliance is emulated.
+      - The name of the resource by which a device plugin of the cluster offers C(/dev/kvm), such as C(devices.kubevirt.io/kvm). Without it the
+        libguestfs appliance is emulated.
     type: str
   environment:
     description:

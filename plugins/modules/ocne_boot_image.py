@@ -185,13 +185,13 @@ error:
       description: What went wrong.
       type: str
     where:
-      description: The image, file or folder it concerns.
+      description: What it concerns, such as an image, a folder, a pod or an API server; else null.
       type: str
     todo:
-      description: What can be done about it.
+      description: What can be done about it, or null.
       type: str
     details:
-      description: Facts such as the exit status and the words of a tool.
+      description: Facts, such as the exit status and the words of a tool, or the status and reason of the API server.
       type: dict
 """
 

@@ -39,10 +39,6 @@ options:
     description:
       - The name of the builder. Without one V(present) makes a new pod each time, with a name of its own.
     type: str
-  namespace:
-    description:
-      - The namespace of the pod. Without one it is that of the kubeconfig's context, else V(default).
-    type: str
   create_namespace:
     description:
       - Make the namespace where it does not exist. The account needs C(get) and C(create) of C(namespaces) for that.
@@ -137,13 +133,13 @@ error:
       description: What went wrong.
       type: str
     where:
-      description: The pod, namespace or API server it concerns.
+      description: What it concerns, such as an image, a folder, a pod or an API server; else null.
       type: str
     todo:
-      description: What can be done about it.
+      description: What can be done about it, or null.
       type: str
     details:
-      description: Facts such as the status and reason of the API server.
+      description: Facts, such as the exit status and the words of a tool, or the status and reason of the API server.
       type: dict
 """
 

@@ -206,6 +206,23 @@ reason:
   returned: changed
   type: str
   sample: it does not exist
+error:
+  description: The fault in parts for programs.
+  returned: failure
+  type: dict
+  contains:
+    what:
+      description: What went wrong.
+      type: str
+    where:
+      description: What it concerns, such as an image, a folder, a pod or an API server; else null.
+      type: str
+    todo:
+      description: What can be done about it, or null.
+      type: str
+    details:
+      description: Facts, such as the exit status and the words of a tool, or the status and reason of the API server.
+      type: dict
 """
 
 import os

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from ..common import interpreter
+from ..common import interpreter, packages, versions
 from ..common.errors import ImageError, from_wire
 
 # the payload of a module holds what is imported: every kind of work goes along
@@ -39,8 +39,7 @@ def _interpreter(job):
     if found:
         return found
     raise ImageError("no Python with the libguestfs binding was found on this host",
-                     todo="install the package python3-guestfs (Debian) or python3-libguestfs (Oracle Linux, Fedora); "
-                          f"it must be for Python {interpreter.MINIMUM[0]}.{interpreter.MINIMUM[1]} or newer",
+                     todo=f"{packages.advice('guestfs')}; it must be for Python {versions.text(versions.PYTHON)} or newer",
                      tried=[sys.executable, *interpreter.SYSTEM_PYTHONS])
 
 

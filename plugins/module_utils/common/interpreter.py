@@ -8,17 +8,17 @@ import os
 import subprocess
 import sys
 
+from . import versions
+
 #: where distributions keep it
 SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/libexec/platform-python")
-#: the oldest that the work program runs on
-MINIMUM = (3, 9)
 
 
 def with_guestfs():
     """The path of a Python that can import guestfs, this one first; None where there is none."""
     if importlib.util.find_spec("guestfs"):
         return sys.executable
-    check = f"import sys; assert sys.version_info >= {MINIMUM}; import guestfs"
+    check = f"import sys; assert sys.version_info >= {versions.PYTHON}; import guestfs"
     for path in SYSTEM_PYTHONS:
         if os.path.exists(path):
             found = subprocess.run(  # pylint: disable=ansible-bad-function

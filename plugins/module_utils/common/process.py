@@ -11,15 +11,9 @@ import signal
 import subprocess
 import time
 
-from . import advice
+from . import advice, packages
 from .errors import ImageError
 
-#: tool -> (Debian package, RPM package), for the sentence about a missing one
-_PACKAGES = {
-    "qemu-img": ("qemu-utils", "qemu-img"),
-    "skopeo": ("skopeo", "skopeo"),
-    "zstd": ("zstd", "zstd"),
-}
 _PR_SET_PDEATHSIG = 1   # linux/prctl.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -29,9 +23,7 @@ def require(tool):
     path = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/bin:/usr/sbin:/bin:/sbin")
     if path:
         return path
-    debian, rpm = _PACKAGES[tool]
-    raise ImageError(f"the program {tool} is not installed where the image work runs",
-                     todo=f"install the package {debian} (Debian) or {rpm} (Oracle Linux, Fedora)", tool=tool)
+    raise ImageError(f"the program {tool} is not installed where the image work runs", todo=packages.advice(tool), tool=tool)
 
 
 def _prepare(memory, seconds):

@@ -18,7 +18,7 @@ from ..artifact.staging import Staging, publish, staging_folder, sweep
 from ..builders import local
 from ..builders.kubernetes import builder
 from ..builders.remote import workspace
-from ..common import advice
+from ..common import advice, versions
 from ..common.errors import ImageError, Interrupted, from_os_error
 from ..common.lifeline import Lifeline
 from ..common.progress import CHANNEL_VARIABLE, Progress
@@ -286,8 +286,8 @@ def run_module(spec, body, files=True, **keywords):
     files: the module takes the options of ansible.builtin.file (owner, group, mode, se*, attributes).
     """
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True, add_file_common_args=files, **keywords)
-    if sys.version_info < (3, 9):   # noqa: UP036  the one place that says so in words
-        module.fail_json(msg=f"ocne.images needs Python 3.9 or newer on the module host, and {sys.executable} is older; "
+    if sys.version_info < versions.PYTHON:
+        module.fail_json(msg=f"ocne.images needs Python {versions.text(versions.PYTHON)} or newer on the module host, and {sys.executable} is older; "
                              "set ansible_python_interpreter.")
     lifeline = Lifeline()
     try:

@@ -11,13 +11,10 @@ import os
 import socket
 import sys
 
-from ...common import advice
+from ...common import advice, versions
 from ...common.errors import ImageError
 from ...common.retry import retry
 
-#: the client's oldest release that is used here; older ones lose frames of a stream (kubernetes-client/python 2650, 2651)
-MINIMUM_CLIENT = (37, 0)
-_MINIMUM_PYTHON = (3, 10)   # the client's own
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 10, 60   # seconds
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3      # seconds between two attempts
 _STARTING = 20                             # seconds that an API server takes to know its own roles, at most
@@ -127,15 +124,15 @@ def secrets_of(kubeconfig):
 
 def _client():
     """The Python package. Raises ImageError in words."""
-    if sys.version_info < _MINIMUM_PYTHON:
-        raise ImageError(f"a builder pod needs Python {_MINIMUM_PYTHON[0]}.{_MINIMUM_PYTHON[1]} or newer on the module host, and {sys.executable} is older",
+    if sys.version_info < versions.PYTHON_WITH_PODS:
+        raise ImageError(f"a builder pod needs Python {versions.text(versions.PYTHON_WITH_PODS)} or newer on the module host, and {sys.executable} is older",
                          todo="set ansible_python_interpreter")
-    todo = f"install it for {sys.executable}: pip install 'kubernetes>={MINIMUM_CLIENT[0]}.{MINIMUM_CLIENT[1]}'"
+    todo = f"install it for {sys.executable}: pip install 'kubernetes>={versions.text(versions.KUBERNETES)}'"
     try:
         import kubernetes
     except ImportError as error:
         raise ImageError("the Python package kubernetes is missing on the module host", todo=todo) from error
-    if tuple(int(part) for part in kubernetes.__version__.split(".")[:2]) < MINIMUM_CLIENT:
+    if tuple(int(part) for part in kubernetes.__version__.split(".")[:2]) < versions.KUBERNETES:
         raise ImageError(f"the Python package kubernetes {kubernetes.__version__} is too old", todo=todo)
     return kubernetes
 

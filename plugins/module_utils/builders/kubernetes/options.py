@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The options of builders: `builder` of every image module, and those of ocne_builder. Documented in doc_fragments/builder.py and kubernetes.py."""
+"""The options of builders: `builder` of every image module, and those of ocne_builder. Documented in doc_fragments/pod.py, kubernetes.py and builder.py."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .cluster import CONNECTION_SPEC
 
 #: what a pod is to be
 WISH_SPEC = {
-    "image": {"type": "str", "default": pod_spec.DEFAULT_IMAGE},
+    "image": {"type": "str", "default": pod_spec.Wish.image},
     "architecture": {"type": "str", "choices": list(architectures.NAMES)},
-    "workspace": {"type": "str", "default": "20Gi"},
-    "deadline": {"type": "int", "default": 7200},
-    "idle_timeout": {"type": "int", "default": 900},
-    "security": {"type": "str", "choices": ["baseline", "restricted"], "default": "baseline"},
+    "workspace": {"type": "str", "default": pod_spec.Wish.workspace},
+    "deadline": {"type": "int", "default": pod_spec.Wish.deadline},
+    "idle_timeout": {"type": "int", "default": pod_spec.Wish.idle_timeout},
+    "security": {"type": "str", "choices": ["baseline", "restricted"], "default": pod_spec.Wish.security},
     "kvm": {"type": "str"},
     "environment": {"type": "dict", "default": {}},
     "pod_overrides": {"type": "dict", "default": {}},

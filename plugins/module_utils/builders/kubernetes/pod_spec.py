@@ -16,6 +16,7 @@ import secrets
 from ...common.canonical import digest_of
 from ...common.errors import ImageError
 from ...files import space
+from . import pod_start
 
 #: raised when the pod is made in another way, so that a pod of an older release is not taken for one of this
 VERSION = 1
@@ -33,54 +34,6 @@ _USER = 1000                     # of a restricted pod; any number does
 TIME_TO_LIVE = 60
 #: what a user who has built no image gets; it installs what is missing
 DEFAULT_IMAGE = "container-registry.oracle.com/os/oraclelinux:9"
-
-#: the pod's first process: installs what is missing where it may, and becomes the agent
-_BOOT = r"""
-set -u
-for pair in http_proxy:HTTP_PROXY https_proxy:HTTPS_PROXY no_proxy:NO_PROXY; do
-    lower=${pair%:*} upper=${pair#*:}   # most programs read one spelling only
-    eval "value=\${$lower:-\${$upper:-}}"
-    [ -z "$value" ] || export "$lower=$value" "$upper=$value"
-done
-lacks() {
-    for tool in qemu-img skopeo zstd; do command -v $tool >/dev/null 2>&1 || echo $tool; done
-    command -v python3 >/dev/null 2>&1 && python3 -I -c 'import guestfs' 2>/dev/null || echo libguestfs
-}
-missing=$(lacks) why="the pod may not install them (security: restricted, or an ordinary user)" log=/tmp/install.log
-if [ "$missing" ] && [ "$(id -u)" = 0 ] && [ -w /etc ]; then
-    echo "installing:" $missing
-    why="they could not be installed (the last words of the package manager are below)"
-    # no initramfs for the kernel: only the appliance boots it, with one of its own
-    mkdir -p /etc/kernel/install.d /etc/kernel/postinst.d /etc/initramfs-tools
-    for tool in dnf microdnf apt-get none; do command -v $tool >/dev/null && break; done
-    case $tool in
-    dnf | microdnf)
-        ln -sf /dev/null /etc/kernel/install.d/50-dracut.install
-        $tool -y --setopt=install_weak_deps=0 --setopt=tsflags=nodocs install \
-            python3 python3-libguestfs libguestfs libguestfs-xfs e2fsprogs qemu-img skopeo zstd ostree ca-certificates kernel-core >$log 2>&1 ;;
-    apt-get)
-        printf '#!/bin/sh\n' >/etc/kernel/postinst.d/initramfs-tools && chmod 755 /etc/kernel/postinst.d/initramfs-tools
-        echo update_initramfs=no >/etc/initramfs-tools/update-initramfs.conf
-        export DEBIAN_FRONTEND=noninteractive
-        { apt-get -q -o APT::Update::Error-Mode=any update &&
-            apt-get -qy -o Dpkg::Options::=--force-confold --no-install-recommends install \
-            python3 python3-guestfs guestfish libguestfs-xfs e2fsprogs qemu-utils skopeo zstd ostree ca-certificates \
-            "linux-image-cloud-$(dpkg --print-architecture)"; } >$log 2>&1 ;;
-    none) echo "there is no dnf, microdnf or apt-get" >$log ;;
-    esac
-    missing=$(lacks)
-fi
-if [ "$missing" ]; then
-    message="the image of the builder pod lacks $(echo $missing), and $why; use a ready image: the playbook ocne.images.build_builder_image builds it"
-    [ ! -e $log ] || message="$message
-$(tail -n 5 $log | cut -c1-300)"
-    echo "$message" >/dev/termination-log
-    echo "$message"
-    exit 64
-fi
-mkdir -p "$HOME" "$TMPDIR"
-exec python3 -I -c "$OCNE_START" "$@"
-"""
 
 
 @dataclasses.dataclass
@@ -140,7 +93,7 @@ def template(name, wish, start, secret_name, source=None):
     # a proxy's address can hold a password
     environment += [{"name": key, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": _environment_key(key)}}} for key in sorted(wish.environment)]
     container = {
-        "name": CONTAINER, "image": wish.image, "command": ["/bin/sh", "-c", _BOOT, "ocne-builder", *arguments], "env": environment,
+        "name": CONTAINER, "image": wish.image, "command": ["/bin/sh", "-c", pod_start.SCRIPT, "ocne-builder", *arguments], "env": environment,
         "ports": [{"name": "agent", "containerPort": PORT}],
         "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
         "volumeMounts": [{"name": "workspace", "mountPath": WORKSPACE}, {"name": "ocne", "mountPath": _SECRETS, "readOnly": True}],

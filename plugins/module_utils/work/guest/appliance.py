@@ -9,7 +9,7 @@ import os
 import platform
 import threading
 
-from ...common import advice
+from ...common import advice, packages
 from ...common.errors import ImageError
 from ...common.process import descendants, kill_descendants
 from ...files.space import free_space
@@ -31,8 +31,7 @@ def _guestfs():
     try:
         import guestfs
     except ImportError as error:
-        raise ImageError("the Python binding of libguestfs is missing where the image work runs",
-                         todo="install the package python3-guestfs (Debian) or python3-libguestfs (Oracle Linux, Fedora)") from error
+        raise ImageError("the Python binding of libguestfs is missing where the image work runs", todo=packages.advice("guestfs")) from error
     return guestfs
 
 

@@ -9,7 +9,8 @@ import re
 import pytest
 import yaml
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import pod_spec, pod_start
+from ansible_collections.ocne.images.plugins.module_utils.common import packages as table
 
 ROOT = pathlib.Path(__file__).resolve().parents[5]
 BUILDER = ROOT / "builder"
@@ -27,9 +28,9 @@ def packages(part, manager, architecture):
 @pytest.mark.parametrize("manager, architecture", [("apt", "amd64"), ("apt", "arm64"), ("dnf", "amd64"), ("dnf", "arm64")])
 def test_a_pod_installs_what_the_image_has(manager, architecture):
     start = {"apt": r"no-install-recommends install", "dnf": r"setopt=tsflags=nodocs install"}[manager]
-    words = re.search(start + r"(.*?)(; \} )?>\$log", pod_spec._BOOT, re.DOTALL).group(1)
+    words = re.search(start + r"(.*?)(; \} )?>\$log", pod_start.SCRIPT, re.DOTALL).group(1)
     words = words.replace("$(dpkg --print-architecture)", architecture).replace("\\\n", " ").replace('"', "")
-    assert set(words.split()) == packages("tools", manager, architecture)
+    assert set(words.split()) == packages("tools", manager, architecture) == set(table.names(manager, architecture=architecture))
 
 
 def test_both_ways_of_building_install_the_same():
