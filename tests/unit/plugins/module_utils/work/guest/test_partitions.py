@@ -7,9 +7,8 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work.guest.partitions import read_partitions, roles_of
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.guest.guests import Disk
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.guest.guests import EFI, LINUX, Disk
 
-LINUX, EFI = "0fc63daf-8483-4772-8e79-3d69d8477de4", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 ID = "8645d312-2c61-54a4-8855-16c7c7f20d18"
 
 
