@@ -138,3 +138,45 @@ def test_a_later_try_succeeds(skopeo, monkeypatch):
             raise answer
         return answer
     assert skopeo(retries=1).persist(attempt) == "good"
+
+
+# --- its process -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """program(lines) puts a skopeo in the way that is a shell script of these lines."""
+    def write(lines):
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/skopeo").write_text(f"#!/bin/sh\n{lines}\n")
+        (tmp_path / "bin/skopeo").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    return write
+
+
+def test_it_gets_its_operands_and_the_login(skopeo, program):
+    program('for word; do case $word in /proc/self/fd/*) cat $word;; esac; done; echo; echo "$LC_ALL $*"; pwd')
+    one = skopeo(username="me", password="s3cret")
+    login, words, folder = one.run("copy", "docker://a", "dir:/b", prefix="src-").decode().splitlines()
+    assert "h.example:5000/olcne/ock" in json.loads(login)["auths"]
+    assert words.startswith("C.UTF-8 --tmpdir ") and "--override-os linux --override-arch amd64 copy --src-authfile" in words
+    assert words.endswith(" docker://a dir:/b") and folder == one.folder
+
+
+def test_its_failure_is_explained(skopeo, program):
+    program("echo out; echo 'level=fatal msg=\"manifest unknown\"' >&2; exit 7")
+    with pytest.raises(ImageError, match="docker://h.example:5000/olcne/ock:1: there is no such image") as caught:
+        skopeo().run("inspect")
+    assert caught.value.details["status"] == 7
+
+
+def test_the_login_is_gone_when_it_is_left(tmp_path, skopeo):
+    before = len(os.listdir("/proc/self/fd"))
+    with Skopeo(reference.parse("h.example/ock"), Registry(username="me", password="p"), str(tmp_path), "amd64", 0, silent()):
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_other_transports_get_no_login(skopeo):
+    words = " ".join(skopeo("oci:/srv/layout:1", username="me", password="p", verify=False).arguments("inspect"))
+    assert "authfile" not in words and "tls-verify" not in words and "timeout" not in words

@@ -43,3 +43,15 @@ def test_what_skopeo_says(words, what, todo, transient):
 def test_a_proxy_s_password_is_not_repeated():
     error = explain(FATAL.format("proxyconnect tcp: dial http://user:s3cret@proxy.example:3128: connection refused"), reference.parse("h.example/ock"), 1)
     assert "s3cret" not in json.dumps(error.as_dict()) and "cannot be reached" in error.what
+
+
+def test_the_last_line_counts_and_the_others_are_kept():
+    words = "time=1 level=warning msg=\"x509 of another day\"\n" + FATAL.format("manifest unknown") + "\n"
+    error = explain(words, reference.parse("h.example/ock:1.33"), 1)
+    assert error.what == "there is no such image" and "quote" not in error.todo
+    assert error.details["stderr"] == words.strip() and error.where == "docker://h.example/ock:1.33"
+
+
+def test_without_words_its_status_is_told():
+    error = explain("", reference.parse("h.example/ock"), 3)
+    assert "skopeo ended with exit status 3" in error.what and error.details == {"tool": "skopeo", "status": 3, "stderr": ""}
