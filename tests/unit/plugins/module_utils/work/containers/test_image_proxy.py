@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
+import socket
 import sys
 
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
-from ansible_collections.ocne.images.plugins.module_utils.work.containers import image_proxy, reference
+from ansible_collections.ocne.images.plugins.module_utils.work.containers import reference
 from ansible_collections.ocne.images.plugins.module_utils.work.containers.image_proxy import ImageProxy
 from ansible_collections.ocne.images.plugins.module_utils.work.containers.skopeo import Registry, Skopeo
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.containers.images import NOISE, Image, member, tar
 
-#: a skopeo that answers {method: [value, data or None, fault or None, fault of FinishPipe or None]} of the file PLAN; "dies", "silent" are methods too
+#: a skopeo that answers {method: [value, data or None, fault or None, fault of FinishPipe or None]} of the file PLAN; or "dies"
 PROXY = """#!%s -IS
 import json, os, socket, sys, threading
 plan = json.load(open(os.path.join(os.path.dirname(sys.argv[0]), "plan")))
@@ -30,8 +32,6 @@ while True:
     method = asked["method"]
     if plan.get(method) == "dies":
         sys.exit('time="x" level=fatal msg="connection reset by peer"')
-    if plan.get(method) == "silent":
-        continue
     if method == "FinishPipe":
         writer.join()
         os.close(end)
@@ -141,14 +141,28 @@ def test_an_old_skopeo(proxy):
         proxy(words='level=fatal msg="unknown command \\"experimental-image-proxy\\" for \\"skopeo\\""')
 
 
-@pytest.mark.parametrize("plan", [{"OpenImage": "silent"}, {"GetManifest": ["sha256:1", 0, None, None], "FinishPipe": "silent"}])
-def test_a_registry_that_is_silent(proxy, monkeypatch, plan):
-    monkeypatch.setattr(image_proxy, "PATIENCE", 0.2)
-    one = proxy(**plan)
-    with pytest.raises(ImageError, match="did not answer in|no data came for") as caught:
+def test_a_registry_that_does_not_answer(proxy, monkeypatch):
+    one, waited = proxy(), []
+
+    def nothing(end, *_arguments):
+        waited.append(end.gettimeout())
+        raise socket.timeout("timed out")
+    monkeypatch.setattr(socket, "recv_fds", nothing)
+    with pytest.raises(ImageError, match="the registry did not answer in 120 s") as caught:
         one.open("docker://h.example/ock:1")
+    assert caught.value.details["transient"] is True and waited == [120]
+
+
+def test_a_registry_that_falls_silent(proxy, monkeypatch):
+    one, waited = proxy(GetManifest=["sha256:1", 0, None, None]), []
+
+    def nothing(*arguments):
+        waited.append(arguments[-1])
+        return [], [], []
+    monkeypatch.setattr(select, "select", nothing)
+    with pytest.raises(ImageError, match="no data came for 120 s") as caught:
         one.manifest()
-    assert caught.value.details["transient"] is True
+    assert caught.value.details["transient"] is True and waited == [120]
 
 
 def test_a_manifest_without_an_end(proxy):
