@@ -8,11 +8,17 @@ import hashlib
 import io
 import json
 import os
+import random
+import shutil
 import struct
 import subprocess
 import tarfile
 
+import pytest
+
 OCI = "application/vnd.oci.image."
+NOISE = random.Random(33).randbytes(300_000)
+NEEDS_ZSTD = pytest.mark.skipif(not shutil.which("zstd"), reason="zstd is not installed")
 
 
 def qcow2(size=1 << 30, filling=b"", **fields):

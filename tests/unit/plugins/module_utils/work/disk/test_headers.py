@@ -6,48 +6,15 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-import subprocess
 
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers
-from ansible_collections.ocne.images.plugins.module_utils.work.disk.qemu_img import check, compare, info, measure
+from ansible_collections.ocne.images.plugins.module_utils.work.disk.qemu_img import check, compare, info
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.disk.disks import SIZE, VARIANTS, bend, qemu_img
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
-
-SIZE = 3 << 20   # bytes a guest sees
-VARIANTS = [
-    ("qcow2", ""), ("qcow2", "compat=0.10"), ("qcow2", "compression_type=zstd"), ("qcow2", "extended_l2=on,cluster_size=128k"),
-    ("qcow2", "cluster_size=512"), ("qcow2", "lazy_refcounts=on"), ("raw", ""), ("vdi", ""), ("vdi", "static=on"),
-    ("vhdx", "subformat=dynamic"), ("vhdx", "subformat=fixed"), ("vpc", "subformat=dynamic,force_size=on"), ("vpc", "subformat=fixed,force_size=on"),
-    ("vmdk", "subformat=monolithicSparse"), ("vmdk", "subformat=monolithicFlat"), ("vmdk", "subformat=twoGbMaxExtentSparse"),
-    ("vmdk", "subformat=twoGbMaxExtentFlat"), ("vmdk", "subformat=streamOptimized"),
-]
-
-
-def qemu_img(*arguments, cwd=None):
-    subprocess.run(["qemu-img", *map(str, arguments)], check=True, capture_output=True, cwd=cwd)
-
-
-@pytest.fixture
-def make(tmp_path):
-    """make(format, options) -> path of an image with some content."""
-    content = tmp_path / "content.raw"
-    content.write_bytes(os.urandom(100_000))
-    os.truncate(content, SIZE)
-
-    def make_one(kind, options="", name="disk"):
-        path = tmp_path / f"{name}.{kind}"
-        qemu_img("convert", "-f", "raw", "-O", kind, *(["-o", options] if options else []), content, path)
-        return path
-    return make_one
-
-
-def bend(path, offset, layout, *values):
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        file.write(struct.pack(layout, *values))
 
 
 def refused(path, kind="qcow2", **keywords):
@@ -109,7 +76,7 @@ def test_not_a_regular_file(tmp_path):
         info("json:{}", "raw")
 
 
-# --- qcow2 -------------------------------------------------------------------------------------------
+# --- qcow2 -----------------------------------------------------------------------------------------------
 
 
 def test_backing_file(make, tmp_path):
@@ -173,7 +140,7 @@ def test_dirty_is_told(make):
     assert headers.guard(str(path), "qcow2").dirty
 
 
-# --- the others ----------------------------------------------------------------------------------------
+# --- the others ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["/etc/shadow", "../disk.vmdk", "a/b", "nbd:localhost:1", "..", "json:{}", "a\\b", ""])
@@ -278,31 +245,3 @@ def test_bent_vhd(make, offset, layout, value, says):
     path = make("vpc")
     bend(path, offset, layout, value)
     assert says in refused(path, "vpc")
-
-
-# --- qemu-img --------------------------------------------------------------------------------------------
-
-
-def test_names_that_look_like_protocols_and_options(make, tmp_path):
-    path = make("qcow2", name="nbd:a,b=c json:{} %d")
-    assert headers.guard(str(path), "qcow2").virtual_size == SIZE
-    assert info(str(path), "qcow2")["virtual-size"] == SIZE
-    assert measure(str(path), "qcow2", "raw")[1] == SIZE
-
-
-def test_corrupt_tables_are_found(make):
-    path = make("qcow2")
-    with open(path, "r+b") as file:
-        file.seek(0x20000)   # the refcount block
-        file.write(b"\0" * 65536)
-    with pytest.raises(ImageError, match="corrupt"):
-        check(str(path), "qcow2")
-
-
-def test_a_difference_is_found(make, tmp_path):
-    path = make("qcow2")
-    with open(tmp_path / "content.raw", "r+b") as file:
-        file.seek(50_000)
-        file.write(b"other")
-    with pytest.raises(ImageError, match="differs"):
-        compare(str(path), "qcow2", str(tmp_path / "content.raw"), "raw")

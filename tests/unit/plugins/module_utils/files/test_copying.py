@@ -9,7 +9,7 @@ import os
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, silent
 from ansible_collections.ocne.images.plugins.module_utils.files import copying
 
 
@@ -58,3 +58,34 @@ def test_what_is_there_is_not_written_over(tmp_path, source):
     with pytest.raises(ImageError):
         copying.copy(str(source), str(tmp_path / "target"), silent())
     assert (tmp_path / "target").read_text() == "mine"
+
+
+def test_a_file_that_becomes_shorter_meanwhile(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(copying.fcntl, "ioctl", no_clone)
+    monkeypatch.setattr(os, "copy_file_range", lambda *_arguments: 0)
+    monkeypatch.setattr(os, "pread", lambda *_arguments: b"")
+    with pytest.raises(ImageError, match="the file became shorter"):
+        copying.copy(str(source), str(tmp_path / "target"), silent())
+
+
+@pytest.mark.parametrize("size", [0, 5 << 20])
+def test_nothing_but_a_hole(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(copying.fcntl, "ioctl", no_clone)
+    with open(tmp_path / "empty", "wb") as file:
+        file.truncate(size)
+    copying.copy(str(tmp_path / "empty"), str(tmp_path / "target"), silent())
+    assert (tmp_path / "target").stat().st_size == size and (tmp_path / "target").stat().st_blocks == 0
+
+
+def test_how_far_it_is(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(copying.fcntl, "ioctl", no_clone)
+    events = []
+    copying.copy(str(source), str(tmp_path / "target"), Progress(events.append, interval=0))
+    assert events[-1]["phase"] == "copy image" and events[-1]["total"] == source.stat().st_size
+    assert [event["done"] for event in events] == sorted(event["done"] for event in events)
+
+
+def test_there_is_no_source(tmp_path):
+    with pytest.raises(ImageError, match="copying the source image failed: no such file"):
+        copying.copy(str(tmp_path / "none"), str(tmp_path / "target"), silent())
+    assert not (tmp_path / "target").exists()
