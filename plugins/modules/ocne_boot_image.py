@@ -196,6 +196,7 @@ error:
 """
 
 import contextlib
+import dataclasses
 import os
 import platform
 import tempfile
@@ -203,12 +204,14 @@ import tempfile
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
+from ansible_collections.ocne.images.plugins.module_utils.common.canonical import without_defaults
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.platforms import architectures
 from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import FORMATS
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.task.options import REGISTRY_SPEC, access, registry_options
+from ansible_collections.ocne.images.plugins.module_utils.work import boot_image
 from ansible_collections.ocne.images.plugins.module_utils.work.containers import reference
 
 _KIND = "ocne_boot_image"
@@ -223,12 +226,20 @@ def _architecture(wanted):
     return name
 
 
-def _facts(image):
+@dataclasses.dataclass
+class Facts:
     """What is known of a source without asking anybody: goes into the record, and a later run compares it."""
-    facts = {"reference": image.text, "digest": image.digest, "archive": None}
+
+    reference: str
+    digest: str             # None: the reference has none
+    archive: dict = None    # artifact.stat_of() of an archive
+
+
+def _facts(image):
+    facts = Facts(image.text, image.digest)
     if image.archive:
         with contextlib.suppress(OSError):   # skopeo tells what is wrong with it
-            facts["archive"] = digests.stat_of(image.archive)
+            facts.archive = digests.stat_of(image.archive)
     return facts
 
 
@@ -239,9 +250,9 @@ def _known(record):
 
 def _settled(facts, record):
     """Whether a record's disk is surely from what `facts` name: the same pin, or an archive that nobody touched."""
-    if facts["digest"]:
-        return facts["digest"] in _known(record)
-    return bool(facts["archive"]) and all(facts[name] == record.source.get(name) for name in ("archive", "reference"))
+    if facts.digest:
+        return facts.digest in _known(record)
+    return bool(facts.archive) and (facts.archive, facts.reference) == (record.source.get("archive"), record.source["reference"])
 
 
 @contextlib.contextmanager
@@ -271,43 +282,45 @@ def body(m):
     image = reference.parse(m.params["source"] or _DEFAULT_SOURCE.format(version=m.params["version"]))
     inside = m.params["path"].strip("/")
     dest = m.destination(m.params["dest"], os.path.basename(inside))
-    options = {"architecture": _architecture(m.params["architecture"]), "path": inside, "format": m.params["format"]}
-    told = {"dest": dest, "path": dest, "source": image.text, "architecture": options["architecture"], "format": options["format"]}
+    recipe = boot_image.Recipe(_architecture(m.params["architecture"]), inside, m.params["format"])
+    options = without_defaults(recipe)
+    told = {"dest": dest, "path": dest, "source": image.text, "architecture": recipe.architecture, "format": recipe.format}
     facts, before, record = _facts(image), m.record(dest), m.current(dest)[0]
     if record and (record.kind != _KIND or record.options != options):
         record = None
     if record and _settled(facts, record):
-        if facts["digest"]:
-            told["image_digest"] = facts["digest"]
+        if facts.digest:
+            told["image_digest"] = facts.digest
         return dict(record.values, **dict(told, changed=m.attributes(dest, False)))
     registry = registry_options(m.params)
     job = dict(options, source=image.text, registry=registry, retries=m.params["retries"],
                known=_known(record) if record else [])
     with _workplace(m, dest) as staging:
         result = seen(m, job, record, staging) or m.build("boot_image", job, staging)
-        facts["digest"], way = result.values["image_digest"], result.values.pop("source_transfer", None)
+        facts.digest, way = result.values["image_digest"], result.values.pop("source_transfer", None)
+        source = without_defaults(facts)
         if not result.values.pop("changed"):
-            if (record.source, record.access) != (facts, access(registry)) and not m.check:
+            if (record.source, record.access) != (source, access(registry)) and not m.check:
                 # the same content by another name, in another index, from a new file, or reached in another way
-                record.source, record.access = facts, access(registry)
-                record.values["image_digest"] = facts["digest"]
+                record.source, record.access = source, access(registry)
+                record.values["image_digest"] = facts.digest
                 m.write_record(dest, record)
-            told["image_digest"] = facts["digest"]
+            told["image_digest"] = facts.digest
             return dict(record.values, **dict(told, changed=m.attributes(dest, False)))
         values = dict(result.values, changed=True)
         if m.check:
             m.rehearse()
-            after = Record(_KIND, facts, options, "", options["format"], 0, {})
+            after = Record(_KIND, source, options, "", recipe.format, 0, {})
         else:
             made = result.artifacts[0]
             values.update(size=made.size, virtual_size=made.virtual_size, sha256=made.sha256)
-            after = Record(_KIND, facts, options, made.sha256, made.format, made.virtual_size,
+            after = Record(_KIND, source, options, made.sha256, made.format, made.virtual_size,
                                      {name: value for name, value in values.items() if name != "changed"}, access=access(registry))
             m.publish(made, dest, after)
             if way:
                 told["source_transfer"] = way
     if m.wants_diff:
-        values["diff"] = m.diff(before, after, dest)
+        values["diff"] = m.diff(before, after, dest, boot_image.Recipe)
     return dict(values, **told)
 
 

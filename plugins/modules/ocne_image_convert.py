@@ -231,17 +231,19 @@ from ansible_collections.ocne.images.plugins.module_utils.artifact.record import
 from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Kept
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
+from ansible_collections.ocne.images.plugins.module_utils.common.canonical import without_defaults
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, from_os_error
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.platforms import disk_formats
 from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import FORMATS
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
+from ansible_collections.ocne.images.plugins.module_utils.work import convert
 
 _KIND = "ocne_image_convert"
 
 
-def canonical_options(params):
-    """What decides the content of the new image, with its defaults. Raises ImageError for what does not go together."""
+def recipe(params):
+    """The convert.Recipe of a task. Raises ImageError for what does not go together."""
     kind, compression = params["format"], params["compression"]
     row = disk_formats.checked(kind, params["subformat"])
     if compression not in ("none", *row.compressions):
@@ -256,10 +258,8 @@ def canonical_options(params):
     if params["hwversion"] is not None and not 1 <= params["hwversion"] <= 99:
         raise ImageError(f"hwversion {params['hwversion']} does not exist",
                          todo="use a version of VMware's virtual hardware, such as 13")
-    options = {name: params[name] for name in ("src_format", "format", "compression", "hwversion")}
-    options["subformat"] = params["subformat"] or row.default_subformat
-    options["adapter_type"] = params["adapter_type"] or row.default_adapter
-    return options
+    return convert.Recipe(params["src_format"], kind, compression, params["subformat"] or row.default_subformat,
+                          params["adapter_type"] or row.default_adapter, params["hwversion"])
 
 
 def default_name(src, target):
@@ -315,11 +315,11 @@ def beside(dest):
     return Staging(os.path.join(os.path.dirname(dest), ".none"), None)
 
 
-def keep(m, pinned, dest, record, options):
+def keep(m, pinned, dest, record, wanted):
     """The image is up to date: prove what is not proven yet, and bring the record up to date."""
     before = m.record(dest)
     if m.params["verify"] and not record.values.get("verified"):
-        m.build("convert", dict(options, src=pinned.path, opened=pinned.opened, name=os.path.basename(dest), existing=dest), beside(dest))
+        m.build("convert", dict(vars(wanted), src=pinned.path, opened=pinned.opened, name=os.path.basename(dest), existing=dest), beside(dest))
         record.values["verified"] = True
     if not m.check and before and record.values != before.values:
         m.write_record(dest, record)
@@ -327,7 +327,8 @@ def keep(m, pinned, dest, record, options):
 
 def body(m):
     params = m.params
-    options = canonical_options(params)
+    wanted = recipe(params)
+    options = without_defaults(wanted)
     src = m.source(params["src"])
     pinned = m.pinned(src)
     dest = m.destination(params["dest"], default_name(src, params["format"]))
@@ -338,19 +339,19 @@ def body(m):
     elif record and not source_is(m, pinned, record, params["verify"]):
         record, reason = None, "its source has changed"
     if record:
-        keep(m, pinned, dest, record, options)
+        keep(m, pinned, dest, record, wanted)
         return dict(returned(record, dest), changed=m.attributes(dest, False))
 
-    work = dict(options, src=src, opened=pinned.opened, name=os.path.basename(dest), verify=params["verify"])
+    work = dict(vars(wanted), src=src, opened=pinned.opened, name=os.path.basename(dest), verify=params["verify"])
     before = m.record(dest)
-    values = {"subformat": options["subformat"], "verified": params["verify"],
-              "compression": "zlib" if options["subformat"] in FORMATS[options["format"]].self_compressed else options["compression"]}
+    values = {"subformat": wanted.subformat, "verified": params["verify"],
+              "compression": "zlib" if wanted.subformat in FORMATS[wanted.format].self_compressed else wanted.compression}
     if m.check:
         m.rehearse()
         result = m.build("convert", work, beside(dest))
         source = {"files": [file["sha256"] for file in result.values["source_files"]]}
-        after = Record(_KIND, source, options, "", options["format"], result.values["virtual_size"], {})
-        answer = dict(values, path=dest, dest=dest, format=options["format"], virtual_size=after.virtual_size)
+        after = Record(_KIND, source, options, "", wanted.format, result.values["virtual_size"], {})
+        answer = dict(values, path=dest, dest=dest, format=wanted.format, virtual_size=after.virtual_size)
     else:
         with m.staging(dest) as staging:
             result = m.build("convert", work, staging)
@@ -366,7 +367,7 @@ def body(m):
         m.warn(warning)
     answer.update(changed=True, reason=reason)
     if m.wants_diff:
-        answer["diff"] = m.diff(before, after, dest)
+        answer["diff"] = m.diff(before, after, dest, convert.Recipe)
     return answer
 
 

@@ -509,7 +509,8 @@ def body(m):
     answer = {"outputs": answers} if m.params["outputs"] is not None else dict(answers[0])
     answer["changed"] = any(item["changed"] for item in answers)
     if m.wants_diff and stale:
-        differences = [m.diff(plan.before, Record(_KIND, source.recipe, plan.options, "", plan.format, 0, {}), plan.dest) for plan in stale]
+        differences = [m.diff(plan.before, Record(_KIND, source.recipe, plan.options, "", plan.format, 0, {}), plan.dest, recipe.Recipe)
+                       for plan in stale]
         answer["diff"] = differences if len(wanted) > 1 else differences[0]
     return answer
 

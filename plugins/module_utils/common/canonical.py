@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 
@@ -15,6 +16,26 @@ def canonical(value):
 def digest_of(value):
     """sha256 of the canonical form, hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def defaults(kind):
+    """{name: default} of a dataclass's fields that have one."""
+    found = {}
+    for field in dataclasses.fields(kind):
+        if field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+        elif field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+    return found
+
+
+def without_defaults(recipe):
+    """A dataclass as a dictionary of those fields that are not what they are by themselves: what of a recipe is kept, compared and hashed.
+
+    So an option that is added later changes nothing for who does not use it. Each field is compared with its own default: "" or 0 may mean something.
+    """
+    missing, known = object(), defaults(recipe)
+    return {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe) if known.get(field.name, missing) != getattr(recipe, field.name)}
 
 
 def text_digest(data):

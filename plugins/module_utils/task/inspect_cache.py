@@ -9,12 +9,17 @@ import os
 import secrets
 import time
 
-from ..common.canonical import digest_of
+from ..common.canonical import digest_of, without_defaults
 from ..files import digests
 from ..work import inspect
 
 _KEPT = 200              # answers; a small file each
 _SETTLED = 1_000_000_000   # nanoseconds: a file written to later than that before it is looked at may be written to again in the same tick of its clock
+
+
+def key(path, options, stat):
+    """Tells one question from another: the options, those of inspect.Options, about the image at `path` as it is now."""
+    return digest_of([inspect.VERSION, without_defaults(inspect.Options(path, **options)), stat])
 
 
 class Inspections:
@@ -26,8 +31,7 @@ class Inspections:
         self._image = path
         self._began = time.time_ns()
         self._stat = dict(digests.stat_of(path), device=os.stat(path).st_dev)
-        key = digest_of([inspect.VERSION, os.path.realpath(path), self._stat, options])
-        self._path = os.path.join(self._folder, key + ".json")
+        self._path = os.path.join(self._folder, key(os.path.realpath(path), options, self._stat) + ".json")
 
     def known(self):
         """What was told before, or None: also where a machine runs on the image, whose files it tells at one moment only."""

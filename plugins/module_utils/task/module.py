@@ -19,6 +19,7 @@ from ..builders import local
 from ..builders.kubernetes import builder
 from ..builders.remote import workspace
 from ..common import advice, versions
+from ..common.canonical import defaults
 from ..common.errors import ImageError, Interrupted, from_os_error
 from ..common.lifeline import Lifeline
 from ..common.progress import CHANNEL_VARIABLE, Progress
@@ -271,12 +272,13 @@ class ImageModule:
 
     # --- answers ---------------------------------------------------------------------------------
 
-    def diff(self, before, after, path):
-        """The `diff` of a task: recipes as text, before and after."""
+    def diff(self, before, after, path, recipe):
+        """The `diff` of a task: recipes as text, before and after. recipe: the dataclass of the options, with the defaults that records leave out."""
         def text(record):
             if record is None:
                 return ""
-            return json.dumps({"kind": record.kind, "source": record.source, "options": record.options}, indent=2, sort_keys=True) + "\n"
+            options = dict(defaults(recipe), **record.options) if record.kind == after.kind else record.options
+            return json.dumps({"kind": record.kind, "source": record.source, "options": options}, indent=2, sort_keys=True) + "\n"
         return {"before_header": path, "after_header": path, "before": text(before), "after": text(after)}
 
 

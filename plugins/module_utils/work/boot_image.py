@@ -20,11 +20,20 @@ READS_ONLY = False   # whether it makes nothing, in any mode
 
 
 @dataclasses.dataclass
-class Options:
-    source: str                # as the user wrote it, with a transport
+class Recipe:
+    """What decides which disk it is, beside the image."""
+
     architecture: str          # as images name it (platforms/architectures)
     path: str                  # of the disk inside the image
     format: str                # of the disk
+
+
+@dataclasses.dataclass
+class Options:
+    source: str                # as the user wrote it, with a transport
+    architecture: str          # these three as in a Recipe
+    path: str
+    format: str
     registry: dict             # skopeo.Registry's fields
     retries: int
     known: list = dataclasses.field(default_factory=list)   # digests (of index and manifest) of the image whose disk is there already

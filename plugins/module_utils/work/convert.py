@@ -14,7 +14,7 @@ import threading
 from ..artifact.source import identity
 from ..common import advice
 from ..common.background import Background
-from ..common.canonical import digest_of
+from ..common.canonical import digest_of, without_defaults
 from ..common.errors import ImageError
 from ..files import space
 from ..files.digests import SPARSE_PREFIX, digest_file, same_content, stat_of, sync_file
@@ -32,15 +32,27 @@ READS_ONLY = False   # whether it makes nothing, in any mode
 
 
 @dataclasses.dataclass
-class Options:
-    src: str
+class Recipe:
+    """What decides the content of the new image, beside its source."""
+
     src_format: str
-    name: str                  # of the destination: names of extents are made of it
     format: str
     compression: str = "none"  # none, zlib, zstd: of qcow2
     subformat: str = None
     adapter_type: str = None   # of vmdk
     hwversion: int = None      # of vmdk
+
+
+@dataclasses.dataclass
+class Options:
+    src: str
+    src_format: str
+    name: str                  # of the destination: names of extents are made of it
+    format: str
+    compression: str = Recipe.compression
+    subformat: str = Recipe.subformat
+    adapter_type: str = Recipe.adapter_type
+    hwversion: int = Recipe.hwversion
     verify: bool = False       # compare the new image with the source
     existing: str = None       # compare this image with the source, and make nothing
     opened: str = None         # where to read the source, if not at src (artifact.Pinned)
@@ -149,7 +161,7 @@ def _file_name(source, options):
     if options.subformat not in row.several_files:
         return f"image{row.suffix}"
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(row.suffix))[:120]
-    what = dataclasses.asdict(dataclasses.replace(options, verify=False, opened=None))
+    what = without_defaults(dataclasses.replace(options, verify=False, opened=None))
     recipe = digest_of([what, stat_of(source.path)])
     return f"{stem}-{recipe[:10]}{row.suffix}"
 

@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 
-from ...common.canonical import digest_of
+from ...common.canonical import digest_of, without_defaults
 from ...common.errors import ImageError
 from ...files import space
 from . import pod_start
@@ -52,7 +52,7 @@ class Wish:
 
     def digest(self):
         """Tells one wish from another; what may be secret is in it as a digest only."""
-        return digest_of([VERSION, dataclasses.asdict(self)])
+        return digest_of([VERSION, without_defaults(self)])
 
 
 def parse_quantity(text):

@@ -12,7 +12,7 @@ import re
 import uuid
 
 from ...common import advice
-from ...common.canonical import canonical, digest_of, text_digest
+from ...common.canonical import canonical, digest_of, text_digest, without_defaults
 from ...common.errors import ImageError, from_os_error
 from ...files.digests import sha256_file
 from ...platforms.disk_formats import FORMATS
@@ -43,7 +43,7 @@ class File:
     group: str = None
 
     def canonical(self):
-        return {"path": self.path, "sha256": self.sha256, "mode": self.mode, "owner": self.owner, "group": self.group}
+        return {key: value for key, value in without_defaults(self).items() if key not in ("size", "content", "src")}
 
     @property
     def small(self):
@@ -64,11 +64,20 @@ class File:
 
 
 @dataclasses.dataclass
+class KernelArguments:
+    """One set of edits of the kernel arguments, as bls.edit() does them."""
+
+    append: list = dataclasses.field(default_factory=list)
+    delete: list = dataclasses.field(default_factory=list)
+    replace: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
 class Recipe:
     """Everything that customizing one output can change. None or empty: nothing."""
 
     ignition_platform: str = None
-    kernel_arguments: list = dataclasses.field(default_factory=list)   # of {append, delete, replace}, done in turn
+    kernel_arguments: list = dataclasses.field(default_factory=list)   # of KernelArguments, as dictionaries; done in turn
     files: list = dataclasses.field(default_factory=list)              # of File
     ignition_config: str = None                                        # JSON text; "" removes what is embedded
     uuids: str = "keep"
@@ -76,11 +85,11 @@ class Recipe:
     compression: str = "keep"
 
     def canonical(self):
-        """What a record keeps: contents as digests only."""
+        """What a record keeps: contents as digests only, and nothing that is a default."""
         config = self.ignition_config
-        return {"version": VERSION, "ignition_platform": self.ignition_platform, "kernel_arguments": self.kernel_arguments,
-                "files": [file.canonical() for file in self.files], "ignition_config": text_digest(config) if config else config,
-                "uuids": self.uuids, "machine_id": self.machine_id, "compression": self.compression}
+        kept = dataclasses.replace(self, files=[file.canonical() for file in self.files], ignition_config=text_digest(config) if config else config,
+                                   kernel_arguments=[without_defaults(KernelArguments(**edits)) for edits in self.kernel_arguments])
+        return dict(without_defaults(kept), version=VERSION)
 
     def new_uuids(self, source):
         """{"boot": ..., "root": ...} for a source digest, or nothing where they are kept."""

@@ -44,8 +44,8 @@ def test_what_goes_together():
 ])
 def test_what_a_conversion_takes_by_default(name, subformat, adapter):
     """Records hold it: another one would make every image of that format anew."""
-    options = ocne_image_convert.canonical_options(dict(ASKED, format=name))
-    assert options == dict(ASKED, format=name, subformat=subformat, adapter_type=adapter)
+    wanted = ocne_image_convert.recipe(dict(ASKED, format=name))
+    assert vars(wanted) == dict(ASKED, format=name, subformat=subformat, adapter_type=adapter)
 
 
 @pytest.mark.parametrize("asked, says", [
@@ -56,7 +56,7 @@ def test_what_a_conversion_takes_by_default(name, subformat, adapter):
 ])
 def test_what_a_conversion_refuses(asked, says):
     with pytest.raises(ImageError) as error:
-        ocne_image_convert.canonical_options(dict(ASKED, **asked))
+        ocne_image_convert.recipe(dict(ASKED, **asked))
     assert says in str(error.value)
 
 

@@ -30,11 +30,11 @@ def image(tmp_path):
 
 
 def keep(image, answer=None, **options):
-    Inspections(str(image), options).keep(answer or ANSWER)
+    Inspections(str(image), dict(options, src_format="raw")).keep(answer or ANSWER)
 
 
 def known(image, **options):
-    return Inspections(str(image), options).known()
+    return Inspections(str(image), dict(options, src_format="raw")).known()
 
 
 def test_an_answer_is_told_again(image, cache):
@@ -67,7 +67,7 @@ def test_not_of_another_file_at_that_path(image, tmp_path):
 
 
 def test_not_what_was_written_to_while_it_was_read(image):
-    reading = Inspections(str(image), {})
+    reading = Inspections(str(image), {"src_format": "raw"})
     image.write_bytes(b"DISK")
     reading.keep(ANSWER)
     assert known(image) is None
@@ -114,5 +114,5 @@ def test_a_spoilt_answer_is_none(image, cache):
 def test_old_answers_go(image, cache, monkeypatch):
     monkeypatch.setattr(inspect_cache, "_KEPT", 3)
     for number in range(5):
-        keep(image, number=number)
-    assert len(list(cache.iterdir())) == 3 and known(image, number=4) == ANSWER
+        keep(image, max_read_size=number)
+    assert len(list(cache.iterdir())) == 3 and known(image, max_read_size=4) == ANSWER

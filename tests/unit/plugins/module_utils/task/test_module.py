@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
 from ansible_collections.ocne.images.plugins.module_utils.task import module
+from ansible_collections.ocne.images.plugins.module_utils.work.convert import Recipe
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import environment
 
 SOURCE = """
@@ -62,3 +66,18 @@ def test_a_fault_is_one_sentence(body, words):
 def test_what_it_returns():
     answer, status = run("return {'changed': True, 'dest': '/disk'}")
     assert (answer["changed"], answer["dest"], status) == (True, "/disk", 0)
+
+
+def test_a_diff_shows_the_defaults_that_records_leave_out():
+    def record(kind, **options):
+        return Record(kind, {"files": ["0"]}, dict(options, format="vmdk"), "", "vmdk", 1, {})
+
+    m = module.ImageModule(SimpleNamespace(params={}, check_mode=False, _diff=True), None, contextlib.ExitStack())
+    after = record("ocne_image_convert", hwversion=13)
+    shown = m.diff(record("ocne_image_convert", subformat="monolithicFlat"), after, "/disk", Recipe)
+    assert json.loads(shown["before"])["options"] == {"format": "vmdk", "compression": "none", "subformat": "monolithicFlat", "adapter_type": None,
+                                                      "hwversion": None}
+    assert json.loads(shown["after"])["options"] == {"format": "vmdk", "compression": "none", "subformat": None, "adapter_type": None, "hwversion": 13}
+    # of another kind nothing is known
+    assert json.loads(m.diff(record("ocne_boot_image"), after, "/disk", Recipe)["before"])["options"] == {"format": "vmdk"}
+    assert m.diff(None, after, "/disk", Recipe)["before"] == ""
