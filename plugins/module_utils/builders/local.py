@@ -39,7 +39,7 @@ def _interpreter(job):
     if found:
         return found
     raise ImageError("no Python with the libguestfs binding was found on this host",
-                     todo=f"{packages.advice('guestfs')}; it must be for Python {versions.text(versions.PYTHON)} or newer",
+                     todo=f"{packages.how_to_install('guestfs')}; it must be for Python {versions.text(versions.PYTHON)} or newer",
                      tried=[sys.executable, *interpreter.SYSTEM_PYTHONS])
 
 

@@ -33,7 +33,7 @@ def names(manager, needs=tuple(PACKAGES), architecture=""):
     return [PACKAGES[need][_COLUMNS[manager]].replace(_ARCHITECTURE, architecture) for need in needs]
 
 
-def advice(tool):
+def how_to_install(tool):
     """What to do where a tool or binding is missing."""
     debian, rpm = PACKAGES[tool]
     return f"install the package {debian} (Debian) or {rpm} (Oracle Linux, Fedora)"

@@ -23,7 +23,7 @@ def require(tool):
     path = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/bin:/usr/sbin:/bin:/sbin")
     if path:
         return path
-    raise ImageError(f"the program {tool} is not installed where the image work runs", todo=packages.advice(tool), tool=tool)
+    raise ImageError(f"the program {tool} is not installed where the image work runs", todo=packages.how_to_install(tool), tool=tool)
 
 
 def _prepare(memory, seconds):

@@ -31,7 +31,7 @@ def _guestfs():
     try:
         import guestfs
     except ImportError as error:
-        raise ImageError("the Python binding of libguestfs is missing where the image work runs", todo=packages.advice("guestfs")) from error
+        raise ImageError("the Python binding of libguestfs is missing where the image work runs", todo=packages.how_to_install("guestfs")) from error
     return guestfs
 
 

@@ -14,8 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[5]
 MODULES = sorted((ROOT / "plugins/modules").glob("*.py"))
 
 
-def test_the_advice_names_both():
-    assert packages.advice("guestfs") == "install the package python3-guestfs (Debian) or python3-libguestfs (Oracle Linux, Fedora)"
+def test_the_sentence_names_both():
+    assert packages.how_to_install("guestfs") == "install the package python3-guestfs (Debian) or python3-libguestfs (Oracle Linux, Fedora)"
 
 
 def test_the_kernel_is_that_of_the_architecture():
