@@ -54,7 +54,7 @@ def binaries():
             made = work / 'bin'
             made.mkdir()
             # Whatever the Go of this machine is set up to do otherwise. At full priority: the longest tests wait for it.
-            env = {'CGO_ENABLED': '0', 'GOTOOLCHAIN': 'local', 'GOWORK': 'off', 'GOTMPDIR': str(work)}
+            env = {'CGO_ENABLED': '0', 'GOTOOLCHAIN': 'local', 'GOWORK': 'off', 'GOGC': '400', 'GOTMPDIR': str(work)}
             argv = ['go', 'build', '-trimpath', '-buildvcs=false', '-ldflags', _link_flags(), '-o', str(made) + '/', '.', './pause', 'tool']
             common.run(argv, cwd=SOURCES, env=env)
             for part in PARTS:
