@@ -161,7 +161,7 @@ def start(tmp_path, core):
 @pytest.fixture
 def run(start):
     """Like start, to the end; asserts success unless fails=True. Returns the Play."""
-    def go(playbook, *arguments, fails=False, timeout=600, **keywords):
+    def go(playbook, *arguments, fails=False, timeout=1200, **keywords):
         play = start(playbook, *arguments, **keywords)
         status = play.wait(timeout)
         assert bool(status) == fails, play.text
@@ -180,7 +180,7 @@ def inside(run):
 def clean_tmp(tmp_path):
     """Fails where a test left a progress channel behind."""
     yield
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while os.listdir(tmp_path / "system") and time.monotonic() < deadline:
         time.sleep(0.2)
     assert [name for name in os.listdir(tmp_path / "system") if name.startswith("ocne-images-progress-")] == []

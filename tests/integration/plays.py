@@ -42,12 +42,12 @@ class Play:
     def text(self):
         return "\n".join(line for _when, line in self.lines)
 
-    def wait(self, timeout=300):
+    def wait(self, timeout=900):
         self.process.wait(timeout)
         self._reader.join(10)
         return self.process.returncode
 
-    def wait_for(self, words, timeout=120):
+    def wait_for(self, words, timeout=300):
         deadline = time.monotonic() + timeout
         while words not in self.text:
             assert self.process.poll() is None and time.monotonic() < deadline, f"never said {words!r}:\n{self.text}"
@@ -70,7 +70,7 @@ class Play:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def gone(self, timeout=30, also=None):
+    def gone(self, timeout=120, also=None):
         """Wait until no process is left; returns what still is, as command lines."""
         deadline = time.monotonic() + timeout
         while self.pids(also) and time.monotonic() < deadline:

@@ -29,7 +29,9 @@ def up():
     """Start the cluster with the lab's images in its registries; what `cluster/up` tells, and "images": {tag: {plain, tls, digest}}."""
     known = json.loads(lab("up"))
     if SHARED and (SHARED / "images.json").exists():
-        return dict(known, images=json.loads((SHARED / "images.json").read_text()))
+        # the run of all tests has started it for these ones
+        started = json.loads((SHARED / "cluster.json").read_text())["started"]
+        return dict(known, started=started, images=json.loads((SHARED / "images.json").read_text()))
     lab("builder-image")
     return dict(known, images=json.loads(lab("push")))
 
@@ -70,7 +72,7 @@ class Namespace:
         items = json.loads(self.ctl("get", kinds, "-o", "json"))["items"]
         return sorted(f"{item['kind']}/{item['metadata']['name']}" for item in items if not item["metadata"].get("deletionTimestamp"))
 
-    def empty(self, timeout=120):
+    def empty(self, timeout=300):
         """Wait until nothing is there; returns what still is."""
         deadline = time.monotonic() + timeout
         while self.objects() and time.monotonic() < deadline:
@@ -83,7 +85,7 @@ class Namespace:
         subprocess.run([LAB / "ctl", "create", "--raw", f"/api/v1/namespaces/{self.name}/pods/{pod}/eviction", "-f", "-"],
                        input=json.dumps(wanted), text=True, capture_output=True, check=True)
 
-    def working_pod(self, play, kind="customize", timeout=60):
+    def working_pod(self, play, kind="customize", timeout=180):
         """The name of the pod once a Job of this kind runs there for a play."""
         deadline = time.monotonic() + timeout
         while True:
@@ -96,7 +98,7 @@ class Namespace:
 
     def hold(self, pod):
         """Stop the appliance that the work in a pod is about to use: then its Job lasts as long as a test needs."""
-        self.ctl("exec", pod, "--", "timeout", "60", "python3", "-c", _HOLD)
+        self.ctl("exec", pod, "--", "timeout", "180", "python3", "-c", _HOLD)
 
     def remove(self):
         subprocess.run([LAB / "ctl", "delete", "namespace", self.name, "--wait=false"], capture_output=True, check=False)

@@ -123,7 +123,7 @@ def once(core):
     """Which ansible-core: see pytestmark."""
 
 
-def work(address, staging, timeout=100, **options):
+def work(address, staging, timeout=300, **options):
     """(what the work program answers, the phases it told of) for one pull into a new folder `staging`."""
     staging.mkdir()
     options = dict({"source": f"docker://{address}/olcne/ock:big", "architecture": "amd64", "path": "disk/boot.qcow2", "format": "qcow2",

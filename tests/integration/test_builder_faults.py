@@ -34,7 +34,7 @@ CONVERT = HEAD + """
         {src: "{{ src }}", src_format: raw, dest: "{{ folder }}/made.qcow2", format: qcow2, force: "{{ force | default(false) }}", builder: "{{ builder }}"}
 """
 #: seconds; longer is a hang
-WAIT = 120
+WAIT = 300
 MIB = 1 << 20
 SIZE = 48 * MIB
 
@@ -128,7 +128,7 @@ def test_a_cut_that_stays(begin, namespace, line, tmp_path, tiny):
     line.cut()
     began = time.monotonic()
     assert "the connection to the builder was lost" in failed(play)["msg"]
-    assert time.monotonic() - began < 120
+    assert time.monotonic() - began < 240
     assert not (tmp_path / "made.qcow2").exists() and hidden(tmp_path) == []
     # before its time to live is over
     assert "nobody has spoken to it" in space.ctl("logs", pod)
@@ -169,10 +169,10 @@ def test_out_of_memory(begin, namespace, tiny):
 
 def test_the_deadline_in_mid_job(begin, namespace, tiny):
     space = namespace()
-    play = begin(CUSTOMIZE, tiny["tiny"], builder(space, deadline=10))
+    play = begin(CUSTOMIZE, tiny["tiny"], builder(space, deadline=40))
     space.hold(space.working_pod(play))
     error = failed(play)
-    assert "its deadline of 10 s" in error["what"] and "raise deadline" in error["todo"]
+    assert "its deadline of 40 s" in error["what"] and "raise deadline" in error["todo"]
     assert error["details"]["last"]["phase"]
     assert space.empty() == []
 
@@ -266,7 +266,7 @@ def test_killed_at_random_moments(begin, namespace, tmp_path, noise, rounds):
     seed = int(os.environ.get("OCNE_KILL_SEED") or random.randrange(1 << 32))
     print(f"OCNE_KILL_SEED={seed}")
     moments, space = random.Random(seed), namespace()
-    short = builder(space, deadline=30, idle_timeout=5)
+    short = builder(space, deadline=90, idle_timeout=5)
 
     def build(**more):
         return begin(CONVERT, noise, short, **more)
@@ -279,10 +279,10 @@ def test_killed_at_random_moments(begin, namespace, tmp_path, noise, rounds):
         time.sleep(moments.uniform(0.3, length))
         play.kill_all()
         play.process.wait()
-        assert play.gone(15) == []
+        assert play.gone() == []
         assert whole(tmp_path)
     # deadline, grace period and time to live
-    assert space.empty(30 + 30 + 60 + 30) == []
+    assert space.empty(90 + 30 + 60 + 30) == []
     for changed in (1, 0):
         again = build(force=bool(changed))
         assert again.wait(WAIT) == 0 and f"changed={changed}" in again.text, again.text

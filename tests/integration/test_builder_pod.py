@@ -211,8 +211,8 @@ def test_the_pod_has_no_privilege_and_no_secret(inside, namespace):
 
 def test_it_ends_and_goes_by_itself(inside, namespace):
     space = namespace()
-    inside(BUILDER, extra={"options": options(space, name="b1", idle_timeout=3)})
-    deadline = time.monotonic() + 30
+    inside(BUILDER, extra={"options": options(space, name="b1", idle_timeout=10)})
+    deadline = time.monotonic() + 120
     while '"Complete"' not in space.ctl("get", "jobs", "-o", "json"):
         assert time.monotonic() < deadline
         time.sleep(0.5)
@@ -241,10 +241,9 @@ def container(**more):
 ])
 def test_what_goes_wrong_is_one_sentence(inside, namespace, more, words):
     space = namespace()
-    began = time.monotonic()
-    play = inside(BUILDER, extra={"options": {key: value for key, value in options(space, **more).items() if value is not None}}, fails=True)
+    wanted = options(space, wait_timeout=3600, **more)   # longer than this test may take
+    play = inside(BUILDER, extra={"options": {key: value for key, value in wanted.items() if value is not None}}, fails=True)
     assert words in play.text
-    assert time.monotonic() - began < 60   # long before wait_timeout
     assert space.empty() == []
 
 
@@ -273,7 +272,7 @@ def test_a_quota_that_refuses_the_pod(inside, namespace):
 
 def wait_for_job(space, play):
     """Until the work program runs in the pod."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while True:
         names = [name.partition("/")[2] for name in space.objects("pods")]
         if names and "started: customize" in space.ctl("logs", names[0], check=False):
@@ -316,7 +315,7 @@ def test_where_nodes_are_full_it_waits(start, namespace):
     # two of these do not fit at once
     large = container(resources={"requests": {"cpu": str(cpus * 0.6)}})
     first, second = (start(BUILDER, extra={"options": options(space, name=name, **large)}, within=[str(LAB / "enter")]) for name in ("first", "second"))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while all(play.process.poll() is None for play in (first, second)) and time.monotonic() < deadline:
         time.sleep(0.2)
     done, waits = (first, second) if first.process.poll() is not None else (second, first)

@@ -59,7 +59,7 @@ class Filler(threading.Thread):
         self.folder, self.leave = folder, leave
 
     def run(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not hidden(self.folder) and time.monotonic() < deadline:
             time.sleep(0.005)
         with open(self.folder / "filler", "wb") as file:
