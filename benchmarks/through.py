@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, pod_life
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients, pod_life
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.builders.remote import transfer
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
@@ -21,20 +21,20 @@ def main(kubeconfig, namespace, builder, way):
     """Transfers until the input ends; the digest of each is checked at its end."""
     cluster = kube.Cluster({"kubeconfig": kubeconfig}, namespace)
     pod = pod_life.pods_of(cluster, builder)[0]["metadata"]["name"]
-    channel = (channels.ProxyChannel if way == "proxy" else channels.ExecChannel)(cluster, pod, channels.read_token(cluster, pod))
+    client = (clients.ProxyClient if way == "proxy" else clients.ExecClient)(cluster, pod, clients.read_token(cluster, pod))
     try:
         print("ready", flush=True)
         for line in sys.stdin:
             verb, *words = json.loads(line)
             if verb == "push":
                 path, name = words
-                transfer.push(channel, path, name, digests.sha256_file(path)[0], silent())
+                transfer.push(client, path, name, digests.sha256_file(path)[0], silent())
             else:
                 name, path, digest, *bases = words
-                transfer.fetch(channel, name, path, digest, silent(), *bases)
+                transfer.fetch(client, name, path, digest, silent(), *bases)
             print("done", flush=True)
     finally:
-        channel.close_all()
+        client.close_all()
 
 
 if __name__ == "__main__":

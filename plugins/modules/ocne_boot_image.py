@@ -248,7 +248,7 @@ def _known(record):
     return [record.source["digest"], record.values["manifest_digest"]]
 
 
-def _settled(facts, record):
+def current_by_pin(facts, record):
     """Whether a record's disk is surely from what `facts` name: the same pin, or an archive that nobody touched."""
     if facts.digest:
         return facts.digest in _known(record)
@@ -268,9 +268,9 @@ def _workplace(m, dest):
 
 def seen(m, job, record, staging):
     """The Result of one request from this host, where that tells that there is nothing to do: then no pod is needed. Else None."""
-    if record and m.elsewhere and not m.check:
+    if record and m.remote and not m.check:
         try:
-            result = m.look("boot_image", job, staging)
+            result = m.run_locally("boot_image", job, staging)
             return None if result.values["changed"] else result
         except ImageError:   # this host need not reach the registry, or have skopeo
             pass
@@ -284,14 +284,14 @@ def body(m):
     dest = m.destination(m.params["dest"], os.path.basename(inside))
     recipe = boot_image.Recipe(_architecture(m.params["architecture"]), inside, m.params["format"])
     options = without_defaults(recipe)
-    told = {"dest": dest, "path": dest, "source": image.text, "architecture": recipe.architecture, "format": recipe.format}
+    answer = {"dest": dest, "path": dest, "source": image.text, "architecture": recipe.architecture, "format": recipe.format}
     facts, before, record = _facts(image), m.record(dest), m.current(dest)[0]
     if record and (record.kind != _KIND or record.options != options):
         record = None
-    if record and _settled(facts, record):
+    if record and current_by_pin(facts, record):
         if facts.digest:
-            told["image_digest"] = facts.digest
-        return dict(record.values, **dict(told, changed=m.attributes(dest, False)))
+            answer["image_digest"] = facts.digest
+        return dict(record.values, **dict(answer, changed=m.attributes(dest, False)))
     registry = registry_options(m.params)
     job = dict(options, source=image.text, registry=registry, retries=m.params["retries"],
                known=_known(record) if record else [])
@@ -305,23 +305,23 @@ def body(m):
                 record.source, record.access = source, access(registry)
                 record.values["image_digest"] = facts.digest
                 m.write_record(dest, record)
-            told["image_digest"] = facts.digest
-            return dict(record.values, **dict(told, changed=m.attributes(dest, False)))
+            answer["image_digest"] = facts.digest
+            return dict(record.values, **dict(answer, changed=m.attributes(dest, False)))
         values = dict(result.values, changed=True)
         if m.check:
-            m.rehearse()
+            m.dry_run()
             after = Record(_KIND, source, options, "", recipe.format, 0, {})
         else:
             made = result.artifacts[0]
             values.update(size=made.size, virtual_size=made.virtual_size, sha256=made.sha256)
             after = Record(_KIND, source, options, made.sha256, made.format, made.virtual_size,
-                                     {name: value for name, value in values.items() if name != "changed"}, access=access(registry))
+                           {name: value for name, value in values.items() if name != "changed"}, access=access(registry))
             m.publish(made, dest, after)
             if way:
-                told["source_transfer"] = way
+                answer["source_transfer"] = way
     if m.wants_diff:
         values["diff"] = m.diff(before, after, dest, boot_image.Recipe)
-    return dict(values, **told)
+    return dict(values, **answer)
 
 
 def main():

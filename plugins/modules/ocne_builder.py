@@ -145,7 +145,7 @@ error:
 
 import datetime
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, options, pod_life, pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients, options, pod_life, pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import surely
@@ -170,29 +170,29 @@ def ensure_namespace(m, cluster):
 
 
 def present(m, cluster):
-    wish = options.wish(m.params)
+    pod_options = options.pod_options(m.params)
     name = m.params["name"] or pod_life.new_name()
     answer = {"name": name, "namespace": cluster.namespace, "builder": options.returned(m.params, name, cluster.namespace), "changed": True}
-    wanted = pod_life.wanted_job(cluster, name, wish)
+    wanted = pod_life.job_manifest(cluster, name, pod_options)
     new_namespace = m.params["create_namespace"] and ensure_namespace(m, cluster)
     job = None if new_namespace else cluster.get("jobs", name)
     if job and pod_life.active(job):
-        if pod_spec.explain_difference(job, wish.digest()):
+        if pod_spec.differs(job, pod_options.digest()):
             raise ImageError("there is a builder of that name with other options", f"builder {name}, namespace {cluster.namespace}",
                              "remove it first (state: absent), or choose another name")
         answer["changed"] = False
         token = None
     elif m.check:
         if not new_namespace:   # in one that is not there yet nothing can be tried
-            pod_life.try_out(cluster, wanted)
+            pod_life.dry_run(cluster, wanted)
     else:
         if job:
             pod_life.remove(cluster, name)
-        token = pod_life.create(cluster, name, wish)
+        token = pod_life.create(cluster, name, pod_options)
     if not m.check:
         try:
-            answer["pod"], channel = channels.ready(cluster, name, token, m.params["wait_timeout"], m.progress)[:2]
-            channel.close_all()
+            answer["pod"], client = clients.ready(cluster, name, token, m.params["wait_timeout"], m.progress)[:2]
+            client.close_all()
         except BaseException:
             if answer["changed"]:   # one that could not start helps nobody
                 surely(lambda: pod_life.remove(cluster, name, 0))
@@ -245,7 +245,7 @@ def body(m):
 def main():
     run_module(dict(
         options.PLACE_SPEC,
-        **options.WISH_SPEC,
+        **options.POD_OPTIONS_SPEC,
         state=dict(choices=["present", "absent"], default="present"),
         create_namespace=dict(type="bool", default=False),
         expired=dict(type="bool", default=False),

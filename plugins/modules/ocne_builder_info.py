@@ -134,7 +134,7 @@ error:
 
 import datetime
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels, pod_life, pod_spec
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients, pod_life, pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
@@ -157,15 +157,15 @@ def describe(job, pod, now):
 def activity(cluster, pod):
     """What a running builder says of itself."""
     try:
-        token = channels.read_token(cluster, pod)
-        for channel in (channels.ProxyChannel(cluster, pod, token), channels.ExecChannel(cluster, pod, token)):
+        token = clients.read_token(cluster, pod)
+        for client in (clients.ProxyClient(cluster, pod, token), clients.ExecClient(cluster, pod, token)):
             try:
-                status = channel.json("GET", "/v1/status", timeout=20)
+                status = client.json("GET", "/v1/status", timeout=20)
                 return {"jobs": [job["kind"] for job in status["jobs"].values() if job["state"] == "running"], "free_bytes": status["free_bytes"]}
             except ImageError:   # the proxy may be forbidden
                 continue
             finally:
-                channel.close_all()
+                client.close_all()
     except ImageError:
         pass
     return {"jobs": None, "free_bytes": None}
@@ -179,10 +179,10 @@ def body(m):
     now, found = datetime.datetime.now(datetime.timezone.utc), []
     for job in sorted(cluster.list("jobs", labelSelector=selector), key=lambda item: item["metadata"]["creationTimestamp"]):
         pods = pod_life.pods_of(cluster, job["metadata"]["name"], job)
-        told = describe(job, pods[0] if pods else None, now)
+        result = describe(job, pods[0] if pods else None, now)
         if m.params["activity"]:
-            told.update(activity(cluster, told["pod"]) if told["state"] == "running" else {"jobs": [], "free_bytes": None})
-        found.append(told)
+            result.update(activity(cluster, result["pod"]) if result["state"] == "running" else {"jobs": [], "free_bytes": None})
+        found.append(result)
     return {"namespace": cluster.namespace, "builders": found, "changed": False}
 
 

@@ -228,7 +228,7 @@ error:
 import os
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, examine
-from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Kept
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import WorkspaceSource
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.canonical import without_defaults
@@ -275,11 +275,11 @@ def refuse_source(m, src, dest):
         raise ImageError("the destination is the source", dest, "choose another dest: the source is never changed")
 
 
-def source_is(m, pinned, record, verify):
+def source_is(m, held, record, verify):
     """Whether the source is the one that the record tells of. Reads only what was touched since, and notes the touch."""
-    if isinstance(pinned, Kept):
-        return record.source == {"files": [pinned.record.sha256]}
-    src = pinned.path
+    if isinstance(held, WorkspaceSource):
+        return record.source == {"files": [held.record.sha256]}
+    src = held.path
     files, folder = record.values.get("source_files") or [], os.path.dirname(src)
     noted = []
     try:
@@ -315,11 +315,11 @@ def beside(dest):
     return Staging(os.path.join(os.path.dirname(dest), ".none"), None)
 
 
-def keep(m, pinned, dest, record, wanted):
+def keep(m, held, dest, record, wanted):
     """The image is up to date: prove what is not proven yet, and bring the record up to date."""
     before = m.record(dest)
     if m.params["verify"] and not record.values.get("verified"):
-        m.build("convert", dict(vars(wanted), src=pinned.path, opened=pinned.opened, name=os.path.basename(dest), existing=dest), beside(dest))
+        m.build("convert", dict(vars(wanted), src=held.path, read_path=held.read_path, name=os.path.basename(dest), existing=dest), beside(dest))
         record.values["verified"] = True
     if not m.check and before and record.values != before.values:
         m.write_record(dest, record)
@@ -330,24 +330,24 @@ def body(m):
     wanted = recipe(params)
     options = without_defaults(wanted)
     src = m.source(params["src"])
-    pinned = m.pinned(src)
+    held = m.hold_open(src)
     dest = m.destination(params["dest"], default_name(src, params["format"]))
     refuse_source(m, src, dest)
     record, reason = m.current(dest)
     if record and (record.kind, record.options) != (_KIND, options):
         record, reason = None, "it was made with other options"
-    elif record and not source_is(m, pinned, record, params["verify"]):
+    elif record and not source_is(m, held, record, params["verify"]):
         record, reason = None, "its source has changed"
     if record:
-        keep(m, pinned, dest, record, wanted)
+        keep(m, held, dest, record, wanted)
         return dict(returned(record, dest), changed=m.attributes(dest, False))
 
-    work = dict(vars(wanted), src=src, opened=pinned.opened, name=os.path.basename(dest), verify=params["verify"])
+    work = dict(vars(wanted), src=src, read_path=held.read_path, name=os.path.basename(dest), verify=params["verify"])
     before = m.record(dest)
     values = {"subformat": wanted.subformat, "verified": params["verify"],
               "compression": "zlib" if wanted.subformat in FORMATS[wanted.format].self_compressed else wanted.compression}
     if m.check:
-        m.rehearse()
+        m.dry_run()
         result = m.build("convert", work, beside(dest))
         source = {"files": [file["sha256"] for file in result.values["source_files"]]}
         after = Record(_KIND, source, options, "", wanted.format, result.values["virtual_size"], {})
@@ -357,7 +357,7 @@ def body(m):
             result = m.build("convert", work, staging)
             made, = result.artifacts
             # another host has another inode
-            result.values["source_files"][0]["stat"] = pinned.stat
+            result.values["source_files"][0]["stat"] = held.stat
             source = {"files": [file["sha256"] for file in result.values["source_files"]]}
             values.update(size=made.size, extents=made.values["extents"], source_files=result.values["source_files"])
             after = Record(_KIND, source, options, made.sha256, made.format, made.virtual_size, values)

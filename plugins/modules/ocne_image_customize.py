@@ -334,7 +334,7 @@ import dataclasses
 import os
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
-from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Kept, identity
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import WorkspaceSource, identity
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
@@ -401,9 +401,9 @@ class Source:
     """The source image; it is read only where no record and no unchanged stat tells its digest."""
 
     def __init__(self, m, path):
-        self._m, self._pinned = m, m.pinned(path)
-        self.path, self.opened, self.stat = path, self._pinned.opened, self._pinned.stat
-        self._digest = self._pinned.record.sha256 if isinstance(self._pinned, Kept) else None
+        self._m, self._held = m, m.hold_open(path)
+        self.path, self.read_path, self.stat = path, self._held.read_path, self._held.stat
+        self._digest = self._held.record.sha256 if isinstance(self._held, WorkspaceSource) else None
 
     def known_from(self, record):
         """Take the digest from the record of what was made of it, where the file was not touched since."""
@@ -414,7 +414,7 @@ class Source:
     def recipe(self):
         if self._digest is None:
             self._digest = identity(self.path, self._m.progress, self._m.params["verify"],
-                                              sparse=self._m.params["src_format"] == "raw", opened=self.opened)
+                                              sparse=self._m.params["src_format"] == "raw", read_path=self.read_path)
         return {"sha256": self._digest}
 
 
@@ -442,7 +442,7 @@ def build(m, source, stale):
         outputs = [{"name": plan.dest, "recipe": dataclasses.asdict(plan.recipe), "uuids": plan.recipe.new_uuids(source.recipe),
                     "staging": stagings[plan.dest].path} for plan in stale]
         try:
-            job = {"src": source.path, "opened": source.opened, "src_format": m.params["src_format"], "outputs": outputs}
+            job = {"src": source.path, "read_path": source.read_path, "src_format": m.params["src_format"], "outputs": outputs}
             result = m.build("customize", job, stagings[stale[0].dest])
         except ImageError as error:
             return {plan.dest: error for plan in stale}
@@ -490,13 +490,13 @@ def body(m):
     conceal(m.params)
     m.unmask()
     source = Source(m, src)
-    if source.opened:
-        headers.guard(source.opened, m.params["src_format"], src)
+    if source.read_path:
+        headers.read_header(source.read_path, m.params["src_format"], src)
     for plan in wanted:
         examine(m, plan, source)
     stale = [plan for plan in wanted if plan.reason]
     if stale and m.check:
-        m.rehearse()
+        m.dry_run()
     elif stale:
         failures = build(m, source, stale)
         if failures:

@@ -17,7 +17,7 @@ import time
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.ocne.images.plugins.module_utils.common.progress import CHANNEL_VARIABLE, describe
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import PROGRESS_VARIABLE, describe
 
 _display = Display()
 _INTERVAL = 5   # seconds between two lines, unless ocne_images_progress_interval says otherwise
@@ -107,7 +107,7 @@ class LiveProgressAction(ActionBase):
             interval = _INTERVAL
         path = f"{self._temporary_folder()}/ocne-images-progress-{int(time.time())}{secrets.token_hex(8)}"
         environment = self._task.environment or []
-        self._task.environment = [*(environment if isinstance(environment, list) else [environment]), {CHANNEL_VARIABLE: path}]
+        self._task.environment = [*(environment if isinstance(environment, list) else [environment]), {PROGRESS_VARIABLE: path}]
         follower = _Follower(self._connection, path, task_vars.get("inventory_hostname", "localhost"), interval)
         follower.start()
         return follower

@@ -56,12 +56,12 @@ class _Job:
     def stop(self, grace):
         """End it: it cleans up by itself on SIGTERM, and has not for ever."""
         # the first to the program alone, which ends its children itself
-        for kill, number, patience in ((os.kill, signal.SIGTERM, grace), (os.killpg, signal.SIGKILL, 5)):
+        for kill, number, timeout in ((os.kill, signal.SIGTERM, grace), (os.killpg, signal.SIGKILL, 5)):
             with self.lock:
                 if self.exit is None:
                     self.stopping = True
                     kill(self.child.pid, number)
-            if self.ended.wait(patience):
+            if self.ended.wait(timeout):
                 return
 
     def attend(self, line, say):
@@ -140,9 +140,9 @@ class Jobs:
 
     def listing(self):
         """{id: {kind, state, exit}}"""
-        return {name: self.tell(job) for name, job in list(self._jobs.items())}
+        return {name: self.describe(job) for name, job in list(self._jobs.items())}
 
-    def tell(self, job):
+    def describe(self, job):
         return {"kind": job.kind, "state": job.state, "exit": job.exit, "staging": job.path("staging")}
 
     def start(self, name, body):
@@ -160,7 +160,7 @@ class Jobs:
             if job is not None:
                 if job.request != request:
                     raise Refusal(409, "another job has this id", name)
-                return self.tell(job)
+                return self.describe(job)
             if name in self._gone:
                 raise Refusal(410, "this job was removed", name)
             if not os.path.exists(program):
@@ -172,7 +172,7 @@ class Jobs:
         line = wire.dump("job", dict(data["job"], staging=job.path("staging")))
         self._say(f"job {name} started: {job.kind}")
         threading.Thread(target=job.attend, args=(line, self._say), name=f"job-{name}", daemon=True).start()
-        return self.tell(job)
+        return self.describe(job)
 
     def _spawn(self, job, program, python):
         # a folder of this name is of an agent that ended

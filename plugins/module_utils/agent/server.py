@@ -46,7 +46,7 @@ from .tunnel import tunnel  # noqa: F401  pylint: disable=unused-import
 
 _TOOLS = ("qemu-img", "skopeo", "ostree")
 _CONNECTIONS = 64              # at once; who has no token gets no further
-_STRANGER, _FRIEND = 10, 120   # seconds a silent connection is kept, before and after it showed the token
+_UNKNOWN_TIMEOUT, _KNOWN_TIMEOUT = 10, 120   # seconds a silent connection is kept, before and after it showed the token
 _LONGEST_WAIT = 60             # seconds an answer is held back at most
 _LARGEST_REQUEST = 4 << 20     # bytes of JSON or of a program
 _TICK = 0.25                   # seconds
@@ -59,7 +59,7 @@ def _say(line):
         os.write(2, f"{line}\n".encode())
 
 
-class _Patience:
+class _IdleTimer:
     """Whether somebody with the token has spoken lately. A request that is being answered is speaking."""
 
     def __init__(self, seconds):
@@ -88,7 +88,7 @@ class Agent:
     def __init__(self, workspace, token, idle_timeout, grace=GRACE):
         self.token = token.encode()
         self.files, self.jobs = Files(workspace), Jobs(workspace, _say, grace)
-        self.patience = _Patience(idle_timeout)
+        self.idle = _IdleTimer(idle_timeout)
         self._started = time.monotonic()
 
     def status(self):
@@ -98,7 +98,7 @@ class Agent:
             "tools": {name: shutil.which(name) for name in _TOOLS}, "guestfs": self.jobs.guestfs(), "encodings": content_coding.available(),
             "workspace": self.files.workspace, "total_bytes": space.f_blocks * space.f_frsize, "free_bytes": space.f_bavail * space.f_frsize,
             "programs": self.jobs.programs(), "jobs": self.jobs.listing(), "files": self.files.listing(),
-            "seconds": round(time.monotonic() - self._started, 1), "idle_timeout": self.patience.seconds,
+            "seconds": round(time.monotonic() - self._started, 1), "idle_timeout": self.idle.seconds,
         }
 
 
@@ -107,7 +107,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = _STRANGER
+    timeout = _UNKNOWN_TIMEOUT
 
     @property
     def agent(self):
@@ -125,8 +125,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self._refuse(Refusal(403, "the builder does not know this token"))
             return
-        self.connection.settimeout(_FRIEND)
-        with self.agent.patience.spoken():
+        self.connection.settimeout(_KNOWN_TIMEOUT)
+        with self.agent.idle.spoken():
             try:
                 self._route()
             except Refusal as error:
@@ -409,7 +409,7 @@ def main():
                 file.write(str(server.server_address[1]))
             os.replace(f"{arguments.port_file}.new", arguments.port_file)
         _say(f"builder ready on port {server.server_address[1]}")
-        while not agent.patience.over():
+        while not agent.idle.over():
             time.sleep(_TICK)
             agent.jobs.reap()
         why = f"nobody has spoken to it for {arguments.idle_timeout:g} seconds"

@@ -10,39 +10,39 @@ from ..files.digests import SPARSE_PREFIX, digest_file, same_content, stat_of
 from .record import examine
 
 
-class Pinned:
+class HeldOpen:
     """A file held open: one that takes its name meanwhile is not read, and this one stays.
 
-    For as long as this process lives, `opened` is its path for any program of this user.
+    For as long as this process lives, `read_path` is its path for any program of this user.
     """
 
     def __init__(self, path):
         self.path = path
         self._file = open(path, "rb")   # noqa: SIM115  pylint: disable=consider-using-with
-        self.opened = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
+        self.read_path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
         self.stat = stat_of(self._file.fileno())
 
 
-class Kept:
+class WorkspaceSource:
     """A source in the workspace of a builder pod, as its record tells it."""
 
-    opened = None
+    read_path = None
 
     def __init__(self, path, record):
         self.path, self.record = path, record
         self.stat = {"sha256": record.sha256}
 
 
-def identity(path, progress=None, verify=False, sparse=False, opened=None):
+def identity(path, progress=None, verify=False, sparse=False, read_path=None):
     """Digest of a source file: from the record at `path` where that is true of it, else by reading it. Raises ImageError.
 
-    sparse: by sparse_digest() in the latter case. opened: where the file is read (Pinned).
+    sparse: by sparse_digest() in the latter case. read_path: where the file is read (HeldOpen).
     """
     try:
         record = examine(path, verify, progress, readonly=True)[0]
         # another file may have taken its name, and then the record is that one's
-        if record and (opened is None or same_content(stat_of(path), stat_of(opened))):
+        if record and (read_path is None or same_content(stat_of(path), stat_of(read_path))):
             return record.sha256
-        return digest_file(opened or path, SPARSE_PREFIX if sparse else "", progress)
+        return digest_file(read_path or path, SPARSE_PREFIX if sparse else "", progress)
     except OSError as error:
         raise from_os_error(error, "reading the source image", path) from error

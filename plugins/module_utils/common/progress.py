@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 #: the variable of the module's environment that names the file events are appended to
-CHANNEL_VARIABLE = "OCNE_IMAGES_PROGRESS"
+PROGRESS_VARIABLE = "OCNE_IMAGES_PROGRESS"
 
 
 class Progress:

@@ -14,7 +14,7 @@ from ..files import digests
 from ..work import inspect
 
 _KEPT = 200              # answers; a small file each
-_SETTLED = 1_000_000_000   # nanoseconds: a file written to later than that before it is looked at may be written to again in the same tick of its clock
+CLOCK_TICK_NS = 1_000_000_000   # nanoseconds: a file written to later than that before it is looked at may be written to again in the same tick of its clock
 
 
 def key(path, options, stat):
@@ -46,7 +46,7 @@ class Inspections:
     def keep(self, values):
         """Keep an answer, where nothing wrote to the image meanwhile. A cache that cannot be written to is none."""
         now = dict(digests.stat_of(self._image), device=os.stat(self._image).st_dev)
-        if values["in_use"] or values["extents"] or now != self._stat or self._began - max(now["mtime_ns"], now["ctime_ns"]) < _SETTLED:
+        if values["in_use"] or values["extents"] or now != self._stat or self._began - max(now["mtime_ns"], now["ctime_ns"]) < CLOCK_TICK_NS:
             return
         temporary = f"{self._path}.{secrets.token_hex(4)}"
         with contextlib.suppress(OSError):

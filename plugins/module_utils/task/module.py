@@ -13,7 +13,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 
 from ..artifact.record import examine, load_record, write_record
-from ..artifact.source import Kept, Pinned
+from ..artifact.source import HeldOpen, WorkspaceSource
 from ..artifact.staging import Staging, publish, staging_folder, sweep
 from ..builders import local
 from ..builders.kubernetes import builder
@@ -22,7 +22,7 @@ from ..common import advice, versions
 from ..common.canonical import defaults
 from ..common.errors import ImageError, Interrupted, from_os_error
 from ..common.lifeline import Lifeline
-from ..common.progress import CHANNEL_VARIABLE, Progress
+from ..common.progress import PROGRESS_VARIABLE, Progress
 from ..work.job import Job
 
 #: options of every module that writes an artifact; documented in doc_fragments/artifact.py
@@ -37,7 +37,7 @@ class _Channel:
 
     def __init__(self):
         self._file = None
-        self._path = os.environ.pop(CHANNEL_VARIABLE, None)
+        self._path = os.environ.pop(PROGRESS_VARIABLE, None)
 
     def __enter__(self):
         if self._path:
@@ -62,7 +62,7 @@ class _Channel:
                 finally:
                     os.close(fd)
 
-    def tell(self, event):
+    def emit(self, event):
         if self._file:
             try:
                 self._file.write(json.dumps(event) + "\n")
@@ -83,13 +83,13 @@ class _Channel:
 class ImageModule:
     """One run of one module: its options, and the steps that all modules share."""
 
-    def __init__(self, module, tell, closing):
+    def __init__(self, module, emit, closing):
         self._ansible, self._closing, self._pod = module, closing, None
-        self._tell = tell
+        self._emit = emit
         self.params = module.params
         self.check = module.check_mode
         self.wants_diff = module._diff
-        self.progress = Progress(tell)
+        self.progress = Progress(emit)
 
     def warn(self, text):
         self._ansible.warn(text)
@@ -113,7 +113,7 @@ class ImageModule:
 
     def source(self, path):
         """A source file's absolute path, or workspace:NAME. Raises ImageError where there is none to read."""
-        if self._kept(path):
+        if self._workspace_name(path):
             return path
         path = os.path.abspath(os.path.expanduser(path))
         if not os.path.isfile(path):
@@ -121,26 +121,26 @@ class ImageModule:
                              path, advice.CHECK_PATH)
         return path
 
-    def _kept(self, path):
+    def _workspace_name(self, path):
         """NAME of workspace:NAME, None for another path. Raises ImageError."""
         name = workspace.workspace_name(path)
-        if name and not self.elsewhere:
+        if name and not self.remote:
             raise ImageError("a workspace is that of a builder pod", path, "name the pod in the option builder")
         return name
 
-    def pinned(self, path):
-        """artifact.Pinned of a source file: what another task publishes there meanwhile is not mixed in. Raises ImageError.
+    def hold_open(self, path):
+        """artifact.source.HeldOpen of a source file: what another task publishes there meanwhile is not mixed in. Raises ImageError.
 
-        Of workspace:NAME artifact.Kept.
+        Of workspace:NAME artifact.source.WorkspaceSource.
         """
-        name = self._kept(path)
+        name = self._workspace_name(path)
         if name:
             record = self.builder().record(name)
             if record is None:
                 raise ImageError("there is no such artifact in the workspace", path, "make it first, by a task with that dest and the same builder")
-            return Kept(path, record)
+            return WorkspaceSource(path, record)
         try:
-            return Pinned(path)
+            return HeldOpen(path)
         except OSError as error:
             raise from_os_error(error, "reading the source image", path) from error
 
@@ -149,7 +149,7 @@ class ImageModule:
 
         A symbolic link is followed, so that what it names is replaced, not the link. workspace:NAME stays what it is.
         """
-        if self._kept(path):
+        if self._workspace_name(path):
             return path
         given = os.path.expanduser(path)
         path = os.path.realpath(given)
@@ -171,7 +171,7 @@ class ImageModule:
     @contextlib.contextmanager
     def staging(self, dest):
         """artifact.staging_folder() for a destination; what goes to a workspace is staged in the pod."""
-        if self._kept(dest):
+        if self._workspace_name(dest):
             yield Staging(dest, None)
         else:
             with staging_folder(dest) as staging:
@@ -181,11 +181,11 @@ class ImageModule:
 
     def record(self, dest):
         """The record of a destination, whatever it says."""
-        name = self._kept(dest)
+        name = self._workspace_name(dest)
         return self.builder().record(name) if name else load_record(dest)
 
     def write_record(self, dest, record):
-        name = self._kept(dest)
+        name = self._workspace_name(dest)
         if name:
             self.builder().write_record(name, record)
         else:
@@ -193,7 +193,7 @@ class ImageModule:
 
     def current(self, dest):
         """(record, why not): what is at the destination already, as its record says. What a killed run left beside it goes."""
-        if self._kept(dest):
+        if self._workspace_name(dest):
             record = None if self.params.get("force") else self.record(dest)
             return record, None if record else "it is not in the workspace"
         if not self.check:
@@ -209,34 +209,34 @@ class ImageModule:
 
     def build(self, kind, options, staging):
         """Run one Job in `staging` (artifact.Staging) and return its Result. Raises ImageError."""
-        return self.builder().run(Job(kind, options, staging.path, self.check), self._tell, staging.lock)
+        return self.builder().run(Job(kind, options, staging.path, self.check), self._emit, staging.lock)
 
-    def look(self, kind, options, staging):
+    def run_locally(self, kind, options, staging):
         """Run one Job that only looks, on this host whatever the builder is. Returns its Result. Raises ImageError."""
-        return local.run(Job(kind, options, staging.path, True), self._tell, staging.lock)
+        return local.run(Job(kind, options, staging.path, True), self._emit, staging.lock)
 
     @property
-    def elsewhere(self):
+    def remote(self):
         """Whether work is not done on this host."""
         return (self.params.get("builder") or {}).get("type") == "pod"
 
-    def rehearse(self):
+    def dry_run(self):
         """Where check mode has found that there is something to do: whether the builder would do it. Raises ImageError."""
         # one that only has a name may be made by an earlier task, which check mode has not run
-        if self.elsewhere and (self.params["builder"]["create"] or not self.params["builder"]["name"]):
-            self.builder().rehearse()
+        if self.remote and (self.params["builder"]["create"] or not self.params["builder"]["name"]):
+            self.builder().dry_run()
 
     def builder(self):
         """Where work is done."""
-        if not self.elsewhere:
+        if not self.remote:
             return local
         if self._pod is None:
-            self._pod = self._closing.enter_context(contextlib.closing(builder.PodBuilder(self.params["builder"], self._tell)))
+            self._pod = self._closing.enter_context(contextlib.closing(builder.PodBuilder(self.params["builder"], self._emit)))
         return self._pod
 
     def publish(self, artifact, dest, record):
         """Bring a staged artifact to `dest` with its record, and the owner, mode and labels that were asked for."""
-        if self._kept(dest):
+        if self._workspace_name(dest):
             return self.write_record(dest, record)
         arguments = self._ansible.load_file_common_arguments(self.params, path=dest)
 
@@ -259,7 +259,7 @@ class ImageModule:
 
     def attributes(self, dest, changed):
         """Set owner, mode and labels of a destination that is there; returns whether anything changed."""
-        if self._kept(dest) or not os.path.exists(dest):
+        if self._workspace_name(dest) or not os.path.exists(dest):
             return changed
         arguments = self._ansible.load_file_common_arguments(self.params, path=dest)
         now = self._ansible.set_fs_attributes_if_different(arguments, changed)
@@ -294,7 +294,7 @@ def run_module(spec, body, files=True, **keywords):
     lifeline = Lifeline()
     try:
         with lifeline, _Channel() as channel, contextlib.ExitStack() as closing:
-            values = body(ImageModule(module, channel.tell, closing))
+            values = body(ImageModule(module, channel.emit, closing))
     except (Interrupted, ImageError, OSError) as error:
         fault = error
         if lifeline.stopped:

@@ -13,7 +13,7 @@ from .containers import reference
 from .containers.layers import Extraction, inside
 from .containers.policy import accepts_everything
 from .containers.skopeo import FILES, Registry, Skopeo
-from .disk.headers import guard
+from .disk.headers import read_header
 from .job import Artifact, Input, Result, load_options
 
 READS_ONLY = False   # whether it makes nothing, in any mode
@@ -86,7 +86,7 @@ def run(job, progress):
 
 
 def _finished(options, image, path, sha256, size, values):
-    facts = guard(path, options.format, where=f"{image.text}, {options.path}")
+    facts = read_header(path, options.format, where=f"{image.text}, {options.path}")
     return Result([Artifact("disk", path, options.format, size, sha256, facts.virtual_size)], values)
 
 
@@ -94,7 +94,7 @@ def _described(skopeo, resolved):
     """What is told of an image, from its manifest and configuration. Raises ImageError where the signature policy has a word in it."""
     if not accepts_everything(skopeo.reference, skopeo.registry.policy):
         raise ImageError("the signature policy (policy.json) must see the image as it is pulled", skopeo.reference.text, "let source_transfer be pull")
-    with containers.opened(skopeo, resolved) as (_image, digest, manifest, config):
+    with containers.open_image(skopeo, resolved) as (_image, digest, manifest, config):
         layers = manifest.get("layers") or []
         # which of several layers has the disk is only known to those who read them
         return {"manifest_digest": digest, "layer_digest": layers[0]["digest"] if len(layers) == 1 else None, "labels": _labels(config)}
@@ -105,7 +105,7 @@ def _labels(config):
 
 
 def _pull(skopeo, resolved, options, path, progress):
-    with containers.opened(skopeo, resolved) as (image, digest, manifest, config):
+    with containers.open_image(skopeo, resolved) as (image, digest, manifest, config):
         extraction = Extraction(image, manifest, config, options.path, path, skopeo.reference.text, progress)
         extraction.extract()
     return extraction, {"manifest_digest": digest, "layer_digest": extraction.layer_digest, "labels": _labels(config)}

@@ -55,7 +55,7 @@ class Options:
     hwversion: int = Recipe.hwversion
     verify: bool = False       # compare the new image with the source
     existing: str = None       # compare this image with the source, and make nothing
-    opened: str = None         # where to read the source, if not at src (artifact.Pinned)
+    read_path: str = None         # where to read the source, if not at src (artifact.source.HeldOpen)
 
 
 def needs_guestfs(_options):
@@ -80,13 +80,13 @@ def run(job, progress):
     """
     options = wire.load_options(Options, job.options)
     # extents lie beside their descriptor
-    opened = options.opened if not FORMATS[options.src_format].several_files else None
-    source = headers.guard(opened or options.src, options.src_format, options.src)
+    read_path = options.read_path if not FORMATS[options.src_format].several_files else None
+    source = headers.read_header(read_path or options.src, options.src_format, options.src)
     if options.src_format == "vpc":
         source.virtual_size = qemu_img.info(source.path, "vpc", where=source.where)["virtual-size"]
     if options.existing:
         progress.phase("compare with the source", 100, "percent")
-        headers.guard(options.existing, options.format)
+        headers.read_header(options.existing, options.format)
         qemu_img.compare(options.existing, options.format, source.path, options.src_format, progress, source.virtual_size)
         return wire.Result()
     _check_space(source, options, os.path.dirname(job.staging))
@@ -98,7 +98,7 @@ def run(job, progress):
     paths = [(options.src, source.path)]
     paths += [(path, path) for path in (os.path.join(os.path.dirname(options.src), name) for name in source.extents)]
     before = [stat_of(path) for _name, path in paths]
-    reading = Background(lambda: [identity(name, sparse=source.full_length, opened=path) for name, path in paths])
+    reading = Background(lambda: [identity(name, sparse=source.full_length, read_path=path) for name, path in paths])
     made = None if job.check else _convert(source, options, job.staging, progress)
     digests = reading.result()
     if not all(same_content(status, stat_of(path)) for status, (_name, path) in zip(before, paths)):
@@ -161,7 +161,7 @@ def _file_name(source, options):
     if options.subformat not in row.several_files:
         return f"image{row.suffix}"
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", options.name.removesuffix(row.suffix))[:120]
-    what = without_defaults(dataclasses.replace(options, verify=False, opened=None))
+    what = without_defaults(dataclasses.replace(options, verify=False, read_path=None))
     recipe = digest_of([what, stat_of(source.path)])
     return f"{stem}-{recipe[:10]}{row.suffix}"
 
@@ -187,7 +187,7 @@ def _convert(source, options, staging, progress):
         qemu_img.convert(source.path, source.format, path, options.format, source.virtual_size, progress, _arguments(options), source.where)
     progress.finish()
     progress.phase("check")
-    facts = headers.guard(path, options.format, options.name)
+    facts = headers.read_header(path, options.format, options.name)
     files = [path] + [os.path.join(staging, name) for name in facts.extents]
     syncing = Background(lambda: [sync_file(name) for name in files])
     kind = SPARSE_PREFIX if facts.full_length else ""

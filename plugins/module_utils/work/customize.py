@@ -32,7 +32,7 @@ class Options:
     src: str
     src_format: str            # qcow2 or raw
     outputs: list              # of Output, as dictionaries
-    opened: str = None         # where to read the source, if not at src (artifact.Pinned)
+    read_path: str = None         # where to read the source, if not at src (artifact.source.HeldOpen)
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ class _Build:
             self._flatten(path, progress)
             self.discard()
         progress.phase("check")
-        facts = headers.guard(path, self.format, self.name)
+        facts = headers.read_header(path, self.format, self.name)
         hashing = Background(lambda: digests.digest_file(path, digests.SPARSE_PREFIX if facts.full_length else ""))
         syncing = Background(lambda: digests.sync_file(path))
         if facts.virtual_size != self._source.virtual_size:
@@ -121,7 +121,7 @@ def base_of(options, name):
 def run(job, progress):
     """One Artifact per output, by its name; what could not be made is in failures. Raises ImageError where nothing could be made."""
     options = load_options(Options, job.options)
-    source = headers.guard(options.opened or options.src, options.src_format, options.src)
+    source = headers.read_header(options.read_path or options.src, options.src_format, options.src)
     before = digests.stat_of(source.path)
     # where another process writes to it, its lock says so
     qemu_img.info(source.path, source.format, where=source.where)

@@ -44,7 +44,7 @@ class Options:
     files: list = dataclasses.field(default_factory=list)   # paths to describe, as the booted system has them
     read: list = dataclasses.field(default_factory=list)    # paths to read
     max_read_size: int = 1 << 20                            # bytes of each
-    opened: str = None                                      # where to read the image, if not at src
+    read_path: str = None                                      # where to read the image, if not at src
 
 
 def needs_guestfs(options):
@@ -66,7 +66,7 @@ def run(job, progress):
     """values: what the module returns. Raises ImageError."""
     options = wire.load_options(Options, job.options)
     inside = options.contents or options.files or options.read
-    facts = headers.guard(options.opened or options.src, options.src_format, options.src, allow_backing=not inside)
+    facts = headers.read_header(options.read_path or options.src, options.src_format, options.src, allow_backing=not inside)
     values = _format(facts)
     values["in_use"] = in_use([facts.path, *(os.path.join(os.path.dirname(facts.path), name) for name in facts.extents)])
     values["warnings"] = warnings = []

@@ -45,7 +45,7 @@ class Job:
 class Input:
     """A file of the module host that a Job's options name: holder[key], between `before` and `after`.
 
-    A builder elsewhere brings it there and writes its path there in its place; for a disk image into holder["opened"],
+    A builder elsewhere brings it there and writes its path there in its place; for a disk image into holder["read_path"],
     so that messages go on to name it as the user did.
     """
 
@@ -61,7 +61,7 @@ class Input:
         return text[len(self.before):len(text) - len(self.after)]
 
     def moved(self, path):
-        self.holder["opened" if self.image else self.key] = self.before + path + self.after
+        self.holder["read_path" if self.image else self.key] = self.before + path + self.after
 
 
 @dataclasses.dataclass

@@ -58,10 +58,10 @@ def passed(file):
 
 
 def test_present_passes_every_option_of_a_pod_and_its_place():
-    known = dict(options.PLACE_SPEC, **options.WISH_SPEC, create_namespace={})
+    known = dict(options.PLACE_SPEC, **options.POD_OPTIONS_SPEC, create_namespace={})
     assert passed("present") == dict({name: given(name, known[name]) for name in known}, state="present")
 
 
 def test_absent_passes_every_option_of_the_place():
-    known = dict(options.PLACE_SPEC, wait_timeout=options.WISH_SPEC["wait_timeout"])
+    known = dict(options.PLACE_SPEC, wait_timeout=options.POD_OPTIONS_SPEC["wait_timeout"])
     assert passed("absent") == dict({name: given(name, known[name]) for name in known}, state="absent", name="{{ builder_name }}")

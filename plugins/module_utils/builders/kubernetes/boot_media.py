@@ -52,12 +52,12 @@ def in_registry(job):
     return job.kind == KIND and reference.parse(job.options["source"]).transport == "docker"
 
 
-def of_job(options, look):
-    """The Source that the options of a Job name. look(options): the values of that work in check mode. Raises ImageError."""
+def of_job(options, run_locally):
+    """The Source that the options of a Job name. run_locally(options): the values of that work in check mode. Raises ImageError."""
     image = reference.parse(options["source"])
     registry = load_options(Registry, options["registry"])
     check_files(registry)
-    values = look(dict(options, known=[], retries=0, describe=True))
+    values = run_locally(dict(options, known=[], retries=0, describe=True))
     values.pop("changed")
     return Source(f"{image.name}@{values['manifest_digest']}", options["architecture"], logins.only(registry, image), options, values)
 

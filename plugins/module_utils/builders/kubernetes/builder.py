@@ -23,7 +23,7 @@ from ...work import boot_image, program
 from ...work import job as wire
 from .. import local
 from ..remote import package
-from ..remote.client import ChannelLost
+from ..remote.client import ConnectionLost
 from ..remote.workspace import Workspace, name_of, workspace_name
 from . import boot_media, pod_spec
 from .session import Session
@@ -49,11 +49,11 @@ class Done:
 class PodBuilder:
     """One pod, for the Jobs of one task; made when the first of them needs it. Close it: a pod of its own goes then."""
 
-    def __init__(self, params, tell):
-        self._tell, self._progress = tell, Progress(tell)
+    def __init__(self, params, emit):
+        self._emit, self._progress = emit, Progress(emit)
         self._session, self._way = Session(params, self._progress), params["source_transfer"]
         self._workspace = Workspace(self._session, self._progress)
-        self.rehearse, self.close = self._session.rehearse, self._session.close
+        self.dry_run, self.close = self._session.dry_run, self._session.close
         self.record, self.write_record = self._workspace.record, self._workspace.write_record
 
     # --- a Job ---------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ class PodBuilder:
         """The Source of a boot media image, asked for from here; None where that does not work, unless it must be mounted."""
         try:
             with tempfile.TemporaryDirectory(prefix="ocne-images-") as folder:
-                return boot_media.of_job(wanted, lambda asked: local.run(wire.Job(boot_media.KIND, asked, folder, True), self._tell).values)
+                return boot_media.of_job(wanted, lambda asked: local.run(wire.Job(boot_media.KIND, asked, folder, True), self._emit).values)
         except ImageError:
             if self._way == "image_volume":
                 raise
@@ -203,7 +203,7 @@ class PodBuilder:
         finally:
             if not self._session.own:   # its own pod goes as a whole
                 with contextlib.suppress(ImageError):   # the pod's deadline ends it
-                    surely(lambda: self._session.channel.request("DELETE", f"/v1/jobs/{name}", timeout=30))
+                    surely(lambda: self._session.client.request("DELETE", f"/v1/jobs/{name}", timeout=30))
 
     @staticmethod
     def _places(sent, staging):
@@ -241,14 +241,14 @@ class PodBuilder:
             if state != "running":
                 break
         if state == "stopped":   # not by us: the pod is ending
-            error = self._session.channel.ended(_ENDING) or ImageError("the work was stopped in the builder pod", self._session.where, advice.RUN_AGAIN)
+            error = self._session.client.ended(_ENDING) or ImageError("the work was stopped in the builder pod", self._session.where, advice.RUN_AGAIN)
             error.details.update(last=last)
             raise error
         if data is None:
             status = int(answer.headers.get("X-Exit") or 0)
             try:
-                words = self._session.channel.request("GET", f"/v1/jobs/{name}/errors").body.decode("utf-8", "replace").strip()
-            except ChannelLost:
+                words = self._session.client.request("GET", f"/v1/jobs/{name}/errors").body.decode("utf-8", "replace").strip()
+            except ConnectionLost:
                 words = ""
             raise ImageError(f"the work program ended without a result ({'signal' if status < 0 else 'exit status'} {abs(status)})",
                              self._session.where,

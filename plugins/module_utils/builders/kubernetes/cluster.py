@@ -207,7 +207,7 @@ class Cluster:
         if self.configuration.verify_ssl is False:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         #: seconds that a request is made again in where the API server is out of reach
-        self.patience = 0
+        self.retry_seconds = 0
         # requests of several threads at once, each with a connection that is kept
         self.configuration.connection_pool_maxsize = 8
         self.configuration.socket_options = SOCKET_OPTIONS
@@ -249,18 +249,18 @@ class Cluster:
             raise Unreachable(f"the API server cannot be reached: {_reason(error)}", self.host,
                               "check host, kubeconfig, ca_cert and proxy, and whether the cluster is up") from error
 
-    def ask(self, method, path, body=None, content_type="application/json", doing=None, patient=True):
+    def ask(self, method, path, body=None, content_type="application/json", doing=None, may_retry=True):
         """The JSON that the API server answers. doing: what for, for the sentence of a fault ("creating the builder's Job")."""
         def left(error, _failures, seconds):
-            return self._patience(error) - seconds if patient else None
+            return self._retry_seconds(error) - seconds if may_retry else None
         return retry(lambda: self._ask(method, path, body, content_type, doing), left, _FIRST_PAUSE, _LONGEST_PAUSE)
 
-    def _patience(self, error):
+    def _retry_seconds(self, error):
         """How long a request is made again after this error, seconds."""
         if isinstance(error, Unreachable) or (isinstance(error, ApiFault) and error.passing):
-            return self.patience
+            return self.retry_seconds
         # one that has just started knows neither roles nor bindings yet
-        if isinstance(error, ApiFault) and (error.starting or (error.status == 403 and self.patience)):
+        if isinstance(error, ApiFault) and (error.starting or (error.status == 403 and self.retry_seconds)):
             return _STARTING
         return 0
 
@@ -300,10 +300,10 @@ class Cluster:
             path += "?" + urlencode(query)
         return path
 
-    def get(self, kind, name, doing=None, patient=True):
-        """An object, or None where there is none. patient: as the attribute says, else once."""
+    def get(self, kind, name, doing=None, may_retry=True):
+        """An object, or None where there is none. may_retry: as the attribute says, else once."""
         try:
-            return self.ask("GET", self.path(kind, name), doing=doing or f"looking for {kind[:-1]} {name}", patient=patient)
+            return self.ask("GET", self.path(kind, name), doing=doing or f"looking for {kind[:-1]} {name}", may_retry=may_retry)
         except ApiFault as error:
             if error.status == 404:
                 return None

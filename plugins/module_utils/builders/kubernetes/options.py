@@ -9,13 +9,13 @@ from . import pod_spec
 from .cluster import CONNECTION_SPEC
 
 #: what a pod is to be
-WISH_SPEC = {
-    "image": {"type": "str", "default": pod_spec.Wish.image},
+POD_OPTIONS_SPEC = {
+    "image": {"type": "str", "default": pod_spec.PodOptions.image},
     "architecture": {"type": "str", "choices": list(architectures.NAMES)},
-    "workspace": {"type": "str", "default": pod_spec.Wish.workspace},
-    "deadline": {"type": "int", "default": pod_spec.Wish.deadline},
-    "idle_timeout": {"type": "int", "default": pod_spec.Wish.idle_timeout},
-    "security": {"type": "str", "choices": ["baseline", "restricted"], "default": pod_spec.Wish.security},
+    "workspace": {"type": "str", "default": pod_spec.PodOptions.workspace},
+    "deadline": {"type": "int", "default": pod_spec.PodOptions.deadline},
+    "idle_timeout": {"type": "int", "default": pod_spec.PodOptions.idle_timeout},
+    "security": {"type": "str", "choices": ["baseline", "restricted"], "default": pod_spec.PodOptions.security},
     "kvm": {"type": "str"},
     "environment": {"type": "dict", "default": {}},
     "pod_overrides": {"type": "dict", "default": {}},
@@ -30,20 +30,20 @@ BUILDER_SPEC = {
             "type": {"type": "str", "choices": ["local", "pod"], "default": "local"},
             "create": {"type": "bool", "default": False},
             "source_transfer": {"type": "str", "choices": ["auto", "image_volume", "pull", "push"], "default": "auto"},
-        }, **PLACE_SPEC, **WISH_SPEC),
+        }, **PLACE_SPEC, **POD_OPTIONS_SPEC),
     },
 }
 #: of the options of a builder, what ocne_builder returns for the next tasks: no secret, and what was given only
 _RETURNED = [name for name, spec in PLACE_SPEC.items() if not spec.get("no_log") and name not in ("proxy_headers", "persist_config")]
 
 
-def wish(params):
-    """pod_spec.Wish of the options. Raises ImageError."""
+def pod_options(params):
+    """pod_spec.PodOptions of the options. Raises ImageError."""
     for name in ("deadline", "idle_timeout", "wait_timeout"):
         if params[name] <= 0:
             raise ImageError(f"{name} is {params[name]}", todo="give a positive number of seconds")
     pod_spec.parse_quantity(params["workspace"])
-    return pod_spec.Wish(image=params["image"], architecture=params["architecture"], workspace=params["workspace"], deadline=params["deadline"],
+    return pod_spec.PodOptions(image=params["image"], architecture=params["architecture"], workspace=params["workspace"], deadline=params["deadline"],
                          idle_timeout=params["idle_timeout"], security=params["security"], kvm=params["kvm"],
                          environment={name: str(value) for name, value in (params["environment"] or {}).items()},
                          pod_overrides=pod_spec.canonical(params["pod_overrides"]))

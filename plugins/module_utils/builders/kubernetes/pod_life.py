@@ -18,8 +18,8 @@ from .cluster import ApiFault, admission_todo
 
 _PAUSE = 0.3              # seconds between two looks at a pod that starts
 _LOOK = 2                 # seconds between two looks at its events
-_PATIENCE = 60            # seconds that an API server may be away meanwhile
-_SETTLING = 2             # seconds that a Job may take to tell why it ends its pod
+_RETRY_SECONDS = 60            # seconds that an API server may be away meanwhile
+_END_TIMEOUT = 2             # seconds that a Job may take to tell why it ends its pod
 #: seconds without a node before that counts as hopeless: an autoscaler says within these that it makes one
 _UNSCHEDULABLE = 15
 #: what the scheduler says where nodes are full, not unfit: other pods may leave
@@ -58,10 +58,10 @@ def active(job):
     return not ended and not job["metadata"].get("deletionTimestamp")
 
 
-def try_out(cluster, made):
+def dry_run(cluster, made):
     """Ask the API server for a dry run of the very pod: of a Job it would only warn. Returns that pod, None where it may not be asked. Raises ImageError."""
     try:
-        return cluster.create("pods", pod_spec.pod(made), "trying out the builder pod", dry_run=True)
+        return cluster.create("pods", pod_spec.pod_manifest(made), "trying out the builder pod", dry_run=True)
     except ApiFault as error:
         # whoever may make Jobs only still gets a pod
         if not (error.status == 403 and "cannot create resource" in error.message):
@@ -69,29 +69,29 @@ def try_out(cluster, made):
         return None
 
 
-def wanted_job(cluster, name, wish, source=None):
-    return pod_spec.job(name, cluster.namespace, wish, package.START, owner(), source)
+def job_manifest(cluster, name, pod_options, source=None):
+    return pod_spec.job_manifest(name, cluster.namespace, pod_options, package.START, owner(), source)
 
 
-def create(cluster, name, wish, source=None):
+def create(cluster, name, pod_options, source=None):
     """Make the Job and its Secrets; returns the token. They are the Job's from the start, so that they never outlive it.
 
     source: a boot media image to mount, sources.Source. Raises ImageError.
     """
-    wanted = wanted_job(cluster, name, wish, source)
-    tried = try_out(cluster, wanted)
+    wanted = job_manifest(cluster, name, pod_options, source)
+    tried = dry_run(cluster, wanted)
     if source and tried and pod_spec.mounted_image(tried) != source.reference:
         # what an API server does not know it leaves out
         raise ImageError("it has no image volumes", f"namespace {cluster.namespace}", mountable=False)
     made = cluster.create("jobs", wanted, f"making the builder {name}")
     # there is a cluster, and we may do this: what fails now passes
-    cluster.patience = max(cluster.patience, _PATIENCE)
+    cluster.retry_seconds = max(cluster.retry_seconds, _RETRY_SECONDS)
     token = secrets.token_urlsafe(32)
     try:
         # images are pulled once the other secret is there, too
         if source and source.login:
-            cluster.create("secrets", pod_spec.pull_secret(made, source.login), f"making the pull secret of the builder {name}")
-        cluster.create("secrets", pod_spec.secret(made, wish, token, package.program()[0]), f"making the secret of the builder {name}")
+            cluster.create("secrets", pod_spec.pull_secret_manifest(made, source.login), f"making the pull secret of the builder {name}")
+        cluster.create("secrets", pod_spec.secret_manifest(made, pod_options, token, package.program()[0]), f"making the secret of the builder {name}")
     except BaseException:
         surely(lambda: cluster.delete("jobs", name))
         raise
@@ -215,7 +215,7 @@ def fate(cluster, pod_name, wait_seconds=0):
     """
     deadline = time.monotonic() + wait_seconds
     while True:
-        pod = cluster.get("pods", pod_name, patient=False)
+        pod = cluster.get("pods", pod_name, may_retry=False)
         why = ending(pod) if pod else "somebody has removed it"
         if why or time.monotonic() >= deadline:
             break
@@ -224,7 +224,7 @@ def fate(cluster, pod_name, wait_seconds=0):
         return None
     where = f"pod {pod_name}, namespace {cluster.namespace}"
     # the pod that goes at the deadline of its Job is not told why
-    job = _settled(cluster, pod_name.rpartition("-")[0])
+    job = ended_job(cluster, pod_name.rpartition("-")[0])
     if job and any(item.get("reason") == "DeadlineExceeded" for item in (job.get("status") or {}).get("conditions") or []):
         return ImageError(f"the builder pod was ended at its deadline of {job['spec']['activeDeadlineSeconds']} s", where,
                           "raise deadline, and run the task again")
@@ -236,11 +236,11 @@ def after(why):
     return next((todo for words, todo in _TODO.items() if words in why), advice.RUN_AGAIN)
 
 
-def _settled(cluster, name):
+def ended_job(cluster, name):
     """The Job whose pod is ending, with its own condition, which comes some moments after that; None where it is gone."""
-    deadline = time.monotonic() + _SETTLING
+    deadline = time.monotonic() + _END_TIMEOUT
     while True:
-        job = cluster.get("jobs", name, patient=False)
+        job = cluster.get("jobs", name, may_retry=False)
         if job is None or not active(job) or time.monotonic() > deadline:
             return job
         time.sleep(_PAUSE)

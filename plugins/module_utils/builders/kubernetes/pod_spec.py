@@ -24,7 +24,7 @@ PORT = 8471
 LABEL, MANAGED_BY = "ocne.images/builder", {"app.kubernetes.io/managed-by": "ocne.images"}
 SPEC_ANNOTATION, OWNER_ANNOTATION = "ocne.images/spec", "ocne.images/owner"
 CONTAINER = "builder"
-WORKSPACE = "/workspace"
+WORKSPACE_MOUNT = "/workspace"
 _SECRETS = "/run/ocne"
 TOKEN, PROGRAM = f"{_SECRETS}/token", f"{_SECRETS}/program.zip"
 #: where a boot media image is mounted, and the volume's name
@@ -37,7 +37,7 @@ DEFAULT_IMAGE = "container-registry.oracle.com/os/oraclelinux:9"
 
 
 @dataclasses.dataclass
-class Wish:
+class PodOptions:
     """The options of a builder pod."""
 
     image: str = DEFAULT_IMAGE
@@ -51,7 +51,7 @@ class Wish:
     pod_overrides: dict = dataclasses.field(default_factory=dict)
 
     def digest(self):
-        """Tells one wish from another; what may be secret is in it as a digest only."""
+        """Tells these options from others; what may be secret is in it as a digest only."""
         return digest_of([VERSION, without_defaults(self)])
 
 
@@ -81,46 +81,47 @@ def mounted_image(made):
     return (volume.get("image") or {}).get("reference")
 
 
-def template(name, wish, start, secret_name, source=None):
+def template(name, pod_options, start, secret_name, source=None):
     """The pod template, with the user's overrides. start: what Python runs, package.START; source: a sources.Source to mount. Raises ImageError."""
-    arguments = [PROGRAM, "--workspace", WORKSPACE, "--token-file", TOKEN, "--port", str(PORT),
-                 "--idle-timeout", str(wish.idle_timeout)]
-    environment = [{"name": "HOME", "value": f"{WORKSPACE}/home"}, {"name": "TMPDIR", "value": f"{WORKSPACE}/tmp"},
+    arguments = [PROGRAM, "--workspace", WORKSPACE_MOUNT, "--token-file", TOKEN, "--port", str(PORT),
+                 "--idle-timeout", str(pod_options.idle_timeout)]
+    environment = [{"name": "HOME", "value": f"{WORKSPACE_MOUNT}/home"}, {"name": "TMPDIR", "value": f"{WORKSPACE_MOUNT}/tmp"},
                    # libguestfs has its sockets there; root's are in /tmp
-                   {"name": "XDG_RUNTIME_DIR", "value": f"{WORKSPACE}/tmp"},
-                   {"name": "LIBGUESTFS_BACKEND", "value": "direct"}, {"name": "LIBGUESTFS_CACHEDIR", "value": f"{WORKSPACE}/tmp"},
+                   {"name": "XDG_RUNTIME_DIR", "value": f"{WORKSPACE_MOUNT}/tmp"},
+                   {"name": "LIBGUESTFS_BACKEND", "value": "direct"}, {"name": "LIBGUESTFS_CACHEDIR", "value": f"{WORKSPACE_MOUNT}/tmp"},
                    {"name": "OCNE_START", "value": start}]
     # a proxy's address can hold a password
-    environment += [{"name": key, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": _environment_key(key)}}} for key in sorted(wish.environment)]
+    environment += [{"name": key, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": _environment_key(key)}}}
+                    for key in sorted(pod_options.environment)]
     container = {
-        "name": CONTAINER, "image": wish.image, "command": ["/bin/sh", "-c", pod_start.SCRIPT, "ocne-builder", *arguments], "env": environment,
+        "name": CONTAINER, "image": pod_options.image, "command": ["/bin/sh", "-c", pod_start.SCRIPT, "ocne-builder", *arguments], "env": environment,
         "ports": [{"name": "agent", "containerPort": PORT}],
         "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}},
-        "volumeMounts": [{"name": "workspace", "mountPath": WORKSPACE}, {"name": "ocne", "mountPath": _SECRETS, "readOnly": True}],
+        "volumeMounts": [{"name": "workspace", "mountPath": WORKSPACE_MOUNT}, {"name": "ocne", "mountPath": _SECRETS, "readOnly": True}],
         "securityContext": {"allowPrivilegeEscalation": False},
     }
     spec = {
         "restartPolicy": "Never", "automountServiceAccountToken": False, "enableServiceLinks": False, "terminationGracePeriodSeconds": 30,
         "containers": [container],
-        "volumes": [{"name": "workspace", "emptyDir": {"sizeLimit": wish.workspace}},
+        "volumes": [{"name": "workspace", "emptyDir": {"sizeLimit": pod_options.workspace}},
                     {"name": "ocne", "secret": {"secretName": secret_name, "defaultMode": 0o444}}],
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
     }
-    if wish.security == "restricted":
+    if pod_options.security == "restricted":
         spec["securityContext"].update(runAsNonRoot=True, runAsUser=_USER, runAsGroup=_USER, fsGroup=_USER)
         container["securityContext"].update(capabilities={"drop": ["ALL"]}, readOnlyRootFilesystem=True)
-    if wish.kvm:
-        container["resources"]["limits"] = {wish.kvm: "1"}
-    if wish.architecture:
-        spec["nodeSelector"] = {"kubernetes.io/arch": wish.architecture}
+    if pod_options.kvm:
+        container["resources"]["limits"] = {pod_options.kvm: "1"}
+    if pod_options.architecture:
+        spec["nodeSelector"] = {"kubernetes.io/arch": pod_options.architecture}
     if source:
         _mount(spec, source, secret_name)
-    made = merged({"metadata": {"labels": dict(MANAGED_BY, **{LABEL: name})}, "spec": spec}, wish.pod_overrides)
+    made = merged({"metadata": {"labels": dict(MANAGED_BY, **{LABEL: name})}, "spec": spec}, pod_options.pod_overrides)
     refuse_privilege(made.get("spec") or {})
     limit = workspace_limit(made)
     if limit < float("inf"):
         # what goes beyond it, the cluster evicts
-        known = [{"name": space.LIMIT_VARIABLE, "value": f"{limit} {WORKSPACE}"}]
+        known = [{"name": space.LIMIT_VARIABLE, "value": f"{limit} {WORKSPACE_MOUNT}"}]
         container = next(item for item in made["spec"]["containers"] if item["name"] == CONTAINER)
         container["env"] = merged(container.get("env"), known, "env")
     # what finds the pod again is not the user's to change
@@ -140,7 +141,7 @@ def _mount(spec, source, secret_name):
         spec["affinity"] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": wanted}]}}
 
 
-def job(name, namespace, wish, start, owner, source=None):
+def job_manifest(name, namespace, pod_options, start, owner, source=None):
     """The Job of a builder pod. owner: who made it, for people; source: a sources.Source to mount. Raises ImageError."""
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?", name):
         raise ImageError(f"{name!r} is not a name for a builder", "name", "use at most 52 lower-case letters, digits and hyphens, the first and last no hyphen")
@@ -149,13 +150,13 @@ def job(name, namespace, wish, start, owner, source=None):
     return {
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY, **{LABEL: name}),
-                     "annotations": {SPEC_ANNOTATION: wish.digest(), OWNER_ANNOTATION: owner}},
-        "spec": {"backoffLimit": 0, "completions": 1, "parallelism": 1, "activeDeadlineSeconds": wish.deadline,
-                 "ttlSecondsAfterFinished": TIME_TO_LIVE, "template": template(name, wish, start, secret_name, source)},
+                     "annotations": {SPEC_ANNOTATION: pod_options.digest(), OWNER_ANNOTATION: owner}},
+        "spec": {"backoffLimit": 0, "completions": 1, "parallelism": 1, "activeDeadlineSeconds": pod_options.deadline,
+                 "ttlSecondsAfterFinished": TIME_TO_LIVE, "template": template(name, pod_options, start, secret_name, source)},
     }
 
 
-def pod(made):
+def pod_manifest(made):
     """The pod that a Job would make, for a dry run."""
     body = copy.deepcopy(made["spec"]["template"])
     body.update(apiVersion="v1", kind="Pod")
@@ -163,14 +164,14 @@ def pod(made):
     return body
 
 
-def secret(made, wish, token, program):
+def secret_manifest(made, pod_options, token, program):
     """The Secret that goes with the Job `made` (as the API server has answered it)."""
     values = {"token": token.encode(), "program.zip": program}
-    values.update({_environment_key(key): str(value).encode() for key, value in wish.environment.items()})
+    values.update({_environment_key(key): str(value).encode() for key, value in pod_options.environment.items()})
     return _secret(made, _secret_name(made), "Opaque", values)
 
 
-def pull_secret(made, login):
+def pull_secret_manifest(made, login):
     """The Secret by which the cluster pulls the image to be mounted. login: the content of an auth file."""
     return _secret(made, _pull_secret(_secret_name(made)), "kubernetes.io/dockerconfigjson", {".dockerconfigjson": json.dumps(login).encode()})
 
@@ -267,8 +268,8 @@ def refuse_privilege(spec):
         raise ImageError(f"the container {CONTAINER} is gone", "pod_overrides", "change it, but do not take it away")
 
 
-def explain_difference(made, digest):
-    """Whether a Job that is there was made of another wish."""
+def differs(made, digest):
+    """Whether a Job that is there was made with other options."""
     return (made["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION) != digest
 
 

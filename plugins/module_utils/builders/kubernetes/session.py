@@ -8,23 +8,23 @@ import json
 
 from ...common.errors import ImageError
 from ...common.lifeline import surely
-from ..remote.client import PATIENCE, patiently
-from . import boot_media, channels, cluster, options, pod_life, pod_spec
+from ..remote.client import RETRY_SECONDS, retry_lost
+from . import boot_media, clients, cluster, options, pod_life, pod_spec
 
-_PATIENCE_AT_END = 20   # seconds that the removal of a pod is tried
+_REMOVE_SECONDS = 20   # seconds that the removal of a pod is tried
 
 
 class Session:
     """One pod, reached when it is first needed.
 
-    params: the option `builder`. Once open: pod (its name), channel, status (the agent's), limit (bytes of its workspace),
+    params: the option `builder`. Once open: pod (its name), client, status (the agent's), limit (bytes of its workspace),
     own (whether the pod is this task's), mounted (the reference of the image that it has mounted, or None).
     """
 
     def __init__(self, params, progress):
         self.params, self._progress = params, progress
-        self.cluster = self.pod = self.channel = self.status = self.limit = self.mounted = self._own = None
-        self.patience = PATIENCE   # seconds that a lost connection is waited for
+        self.cluster = self.pod = self.client = self.status = self.limit = self.mounted = self._own = None
+        self.retry_seconds = RETRY_SECONDS   # seconds that a lost connection is waited for
 
     @property
     def own(self):
@@ -40,7 +40,7 @@ class Session:
 
         find(): the sources.Source that a pod to be made should mount, or None; not called where there is a pod.
         """
-        if self.channel:
+        if self.client:
             return True
         self.cluster = self.cluster or cluster.Cluster(self.params, self.params.get("namespace"))
         name = self.params.get("name")
@@ -58,18 +58,18 @@ class Session:
         made = self.cluster.get("pods", self.pod)
         self.limit, self.mounted = pod_spec.workspace_limit(made), pod_spec.mounted_image(made)
         # a pod that has heard nothing for so long has ended
-        self.patience = min(PATIENCE, self.status["idle_timeout"])
-        self.cluster.patience = self.patience
+        self.retry_seconds = min(RETRY_SECONDS, self.status["idle_timeout"])
+        self.cluster.retry_seconds = self.retry_seconds
         return True
 
     def _make(self, given, source):
         """Make the pod; without the image to be mounted where that does not work, unless it was asked for."""
-        wish, name = options.wish(self.params), given or pod_life.new_name()
+        pod_options, name = options.pod_options(self.params), given or pod_life.new_name()
         if not given:
             self._own = name
         made = False
         try:
-            token = pod_life.create(self.cluster, name, wish, source)
+            token = pod_life.create(self.cluster, name, pod_options, source)
             made = True
             self._reach(name, token)
         except BaseException as error:
@@ -87,13 +87,13 @@ class Session:
             self._make(given, None)
 
     def _reach(self, name, token):
-        self.pod, self.channel, self.status = channels.ready(self.cluster, name, token, self.params["wait_timeout"], self._progress)
+        self.pod, self.client, self.status = clients.ready(self.cluster, name, token, self.params["wait_timeout"], self._progress)
 
     def _missing(self, what):
         return ImageError(what, f"builder {self.params['name']}, namespace {self.cluster.namespace}",
                           "make it with ocne_builder (state: present), or set builder.create")
 
-    def rehearse(self):
+    def dry_run(self):
         """In check mode: ask the API server whether it would admit the pod that the task would make. Raises ImageError."""
         self.cluster = self.cluster or cluster.Cluster(self.params, self.params.get("namespace"))
         name = self.params.get("name")
@@ -101,18 +101,18 @@ class Session:
             return
         if name and not self.params["create"]:
             raise self._missing("there is no such builder")
-        pod_life.try_out(self.cluster, pod_life.wanted_job(self.cluster, name or pod_life.new_name(), options.wish(self.params)))
+        pod_life.dry_run(self.cluster, pod_life.job_manifest(self.cluster, name or pod_life.new_name(), options.pod_options(self.params)))
 
     def close(self):
         """Remove the pod if it is this task's own."""
         surely(self._close)
 
     def _close(self):
-        if self.channel:
-            self.channel.close_all()
+        if self.client:
+            self.client.close_all()
         if self._own:
             # what was built is good, whatever becomes of the pod: else idle_timeout ends it
-            self.cluster.patience = _PATIENCE_AT_END
+            self.cluster.retry_seconds = _REMOVE_SECONDS
             with contextlib.suppress(ImageError):
                 pod_life.remove(self.cluster, self._own, 0)
             self._own = None
@@ -121,7 +121,7 @@ class Session:
 
     def ask(self, method, path, body=None, headers=None):
         """One request to the agent, again after a lost connection. Raises ImageError."""
-        return patiently(lambda: self.channel.request(method, path, body, headers, timeout=60), self.patience, self._waiting)
+        return retry_lost(lambda: self.client.request(method, path, body, headers, timeout=60), self.retry_seconds, self._waiting)
 
     def ask_json(self, method, path, data=None):
         # the agent knows the same request again by its bytes

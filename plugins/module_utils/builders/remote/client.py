@@ -17,11 +17,11 @@ from ...common.errors import ImageError
 from ...common.retry import retry
 
 #: seconds a lost connection is waited for
-PATIENCE = 300
+RETRY_SECONDS = 300
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10   # seconds between two attempts
 
 
-class ChannelLost(ImageError):
+class ConnectionLost(ImageError):
     """The other end was not reached, or not to the end of the answer: the same request may be sent again."""
 
     def __init__(self, reason, **details):
@@ -41,7 +41,7 @@ class Response:
         return json_text.loads(self.body)
 
 
-class Channel(abc.ABC):
+class AgentClient(abc.ABC):
     """A way to one agent. Each thread has a connection of its own, which is kept and made again by itself."""
 
     #: what comes before the agent's own paths (the API server's proxy)
@@ -61,17 +61,17 @@ class Channel(abc.ABC):
     def foreign(self, status, headers, body):   # pylint: disable=unused-argument
         """The exception for an answer that is not the agent's, but that of a proxy in between."""
         if status in (408, 429) or status >= 500:
-            return ChannelLost(f"something between here and the builder answered with HTTP status {status}", status=status)
+            return ConnectionLost(f"something between here and the builder answered with HTTP status {status}", status=status)
         return ImageError(f"something between here and the builder answered with HTTP status {status}",
                           todo="check the permissions of the user of the cluster, and proxies", status=status,
                           answer=body[:1000].decode("utf-8", "replace"))
 
     def request(self, method, path, body=None, headers=None, timeout=60):
-        """One request; path begins with /v1. timeout: seconds of silence. Raises Refusal, ChannelLost, ImageError."""
+        """One request; path begins with /v1. timeout: seconds of silence. Raises Refusal, ConnectionLost, ImageError."""
         used = threading.get_ident() in self._connections
         try:
             return self._request(method, path, body, headers, timeout)
-        except ChannelLost:
+        except ConnectionLost:
             if not used:
                 raise
             # a connection that was kept may have ended meanwhile; every request may come twice
@@ -95,7 +95,7 @@ class Channel(abc.ABC):
                              todo="give the certificate authority's file as ca_cert") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise ChannelLost(_reason(error, timeout)) from error
+            raise ConnectionLost(_reason(error, timeout)) from error
         except BaseException:
             # half an answer is of no use to the next request
             self.close()
@@ -105,14 +105,14 @@ class Channel(abc.ABC):
         return self.understood(response)
 
     def understood(self, response):
-        """The response, where it is the agent's and no error. Raises Refusal, ChannelLost, ImageError."""
+        """The response, where it is the agent's and no error. Raises Refusal, ConnectionLost, ImageError."""
         if response.headers.get(AGENT_HEADER) is None:
             raise self.foreign(response.status, response.headers, response.body)
         if response.status >= 400:
             try:
                 error = Refusal.of(response.status, response.json()["error"])
             except (ValueError, KeyError, TypeError):
-                raise ChannelLost("an answer is not readable") from None
+                raise ConnectionLost("an answer is not readable") from None
             raise error
         return response
 
@@ -129,7 +129,7 @@ class Channel(abc.ABC):
         return connection
 
     def close(self, ident=None):
-        """Close the connection of a thread (this one's by default); one that waits for an answer there gets ChannelLost."""
+        """Close the connection of a thread (this one's by default); one that waits for an answer there gets ConnectionLost."""
         with self._lock:
             connection = self._connections.pop(threading.get_ident() if ident is None else ident, None)
         if connection is not None:
@@ -152,7 +152,7 @@ def _reason(error, timeout):
     return str(error) or type(error).__name__
 
 
-class Direct(Channel):
+class DirectClient(AgentClient):
     """A plain TCP connection to the agent."""
 
     def __init__(self, host, port, token):
@@ -166,11 +166,11 @@ class Direct(Channel):
         return {TOKEN_HEADER: self._token}
 
 
-def patiently(function, patience=PATIENCE, on_wait=None, sleep=None):
-    """function(), again after each ChannelLost until `patience` seconds have passed since the first; then that is raised.
+def retry_lost(function, retry_seconds=RETRY_SECONDS, on_wait=None, sleep=None):
+    """function(), again after each ConnectionLost until `retry_seconds` have passed since the first; then that is raised.
 
     on_wait(error, seconds) is called before each pause.
     """
     def left(error, _failures, seconds):
-        return patience - seconds if isinstance(error, ChannelLost) else None
+        return retry_seconds - seconds if isinstance(error, ConnectionLost) else None
     return retry(function, left, _FIRST_PAUSE, _LONGEST_PAUSE, on_wait, sleep)

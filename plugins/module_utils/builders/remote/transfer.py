@@ -24,7 +24,7 @@ from ...common.errors import ImageError, from_os_error
 from ...files import digests, extents, space
 from ...files.copying import copy
 from ...files.running_digest import FollowingDigest
-from .client import PATIENCE, patiently
+from .client import RETRY_SECONDS, retry_lost
 
 #: bytes of a chunk, and connections at once: larger chunks are no faster and take their size in memory several times on both sides
 CHUNK = 4 << 20
@@ -56,19 +56,19 @@ class _Batch:
         return sum(length for _offset, length in self.ranges)
 
 
-def push(channel, path, name, digest, progress, opened=None, patience=PATIENCE):
+def push(client, path, name, digest, progress, read_path=None, retry_seconds=RETRY_SECONDS):
     """Bring the file at `path` to the builder's workspace as `name`; nothing is sent where it is there already.
 
-    digest: its sha256, or sparse digest; opened: where it is read (artifact.Pinned). patience: seconds a lost connection is waited
+    digest: its sha256, or sparse digest; read_path: where it is read (artifact.source.HeldOpen). retry_seconds: seconds a lost connection is waited
     for. Returns Moved. Raises ImageError.
     """
     try:
-        return _Push(channel, path, name, digest, progress, patience).run(opened or path)
+        return _Push(client, path, name, digest, progress, retry_seconds).run(read_path or path)
     except OSError as error:
         raise from_os_error(error, "reading the file to be sent to the builder", path) from error
 
 
-def fetch(channel, name, path, digest, progress, base=None, remote_base=None, patience=PATIENCE):
+def fetch(client, name, path, digest, progress, base=None, remote_base=None, retry_seconds=RETRY_SECONDS):
     """Bring a file of the builder (NAME, or jobs/ID/FILE) to `path`, a new file in a staging folder; fsynced, its digest checked.
 
     base: a local file, and remote_base the name of the same in the builder: only what differs from it crosses.
@@ -78,8 +78,8 @@ def fetch(channel, name, path, digest, progress, base=None, remote_base=None, pa
         if base and remote_base:
             with contextlib.suppress(_OtherContent):
                 # where the two bases are not the same after all, the whole file is fetched
-                return _Fetch(channel, name, path, digest, progress, patience).run(base, remote_base)
-        return _Fetch(channel, name, path, digest, progress, patience).run()
+                return _Fetch(client, name, path, digest, progress, retry_seconds).run(base, remote_base)
+        return _Fetch(client, name, path, digest, progress, retry_seconds).run()
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(path)
@@ -95,8 +95,8 @@ class _OtherContent(ImageError):
 class _Transfer:
     """What both directions share: several connections, and what has settled."""
 
-    def __init__(self, channel, name, progress, patience):
-        self.channel, self.progress, self.patience = channel, progress, patience
+    def __init__(self, client, name, progress, retry_seconds):
+        self.client, self.progress, self.retry_seconds = client, progress, retry_seconds
         self.url = f"/v1/files/{quote(name)}"
         self.settled = 0          # all below is as it should be at the receiver
         self._stopped = threading.Event()
@@ -107,8 +107,8 @@ class _Transfer:
         def once():
             if self._stopped.is_set():
                 raise ImageError("the transfer was stopped")
-            return self.channel.request(method, path, body, headers)
-        return patiently(once, self.patience, sleep=self._stopped.wait)
+            return self.client.request(method, path, body, headers)
+        return retry_lost(once, self.retry_seconds, sleep=self._stopped.wait)
 
     def all_batches(self, batches, work, finished):
         """work(batch) for each, in threads with a connection each; finished(batch) here, in their order. Raises what they raise."""
@@ -128,7 +128,7 @@ class _Transfer:
             except BaseException as error:   # pylint: disable=broad-exception-caught
                 results.put(error)
             finally:
-                self.channel.close()
+                self.client.close()
 
         try:
             for _number in range(CONNECTIONS):
@@ -157,7 +157,7 @@ class _Transfer:
             self._stopped.set()
             for thread in threads:
                 if thread.is_alive():
-                    self.channel.close(thread.ident)
+                    self.client.close(thread.ident)
             deadline = time.monotonic() + _LEAVE
             for thread in threads:
                 thread.join(max(0, deadline - time.monotonic()))
@@ -185,13 +185,13 @@ def _batches(pieces):
 
 
 class _Push(_Transfer):
-    def __init__(self, channel, path, name, digest, progress, patience):
-        super().__init__(channel, name, progress, patience)
+    def __init__(self, client, path, name, digest, progress, retry_seconds):
+        super().__init__(client, name, progress, retry_seconds)
         self._path, self._digest = path, digest
         self._fd = self._stat = self._encodings = self._had = self.moved = None
 
-    def run(self, opened):
-        self._fd = os.open(opened, os.O_RDONLY | os.O_CLOEXEC)
+    def run(self, read_path):
+        self._fd = os.open(read_path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._stat = digests.stat_of(self._fd)
             self.moved = Moved(self._stat["size"])
@@ -215,7 +215,7 @@ class _Push(_Transfer):
             except Refusal as error:
                 # what another process had sent of it may not have been the same
                 if error.status != 409 or last or not self._had.total():
-                    self._tell(error)
+                    self._raise(error)
         return self.moved
 
     def _send(self):
@@ -258,9 +258,9 @@ class _Push(_Transfer):
 
     def _forget(self):
         with contextlib.suppress(ImageError):
-            self.channel.request("DELETE", self.url)
+            self.client.request("DELETE", self.url)
 
-    def _tell(self, error):
+    def _raise(self, error):
         if error.status != 409 or "got" not in error.details:
             raise error
         raise ImageError("the content of the file is not what its digest says", self._path, "run the task again with verify: true",
@@ -268,8 +268,8 @@ class _Push(_Transfer):
 
 
 class _Fetch(_Transfer):
-    def __init__(self, channel, name, path, digest, progress, patience):
-        super().__init__(channel, name, progress, patience)
+    def __init__(self, client, name, path, digest, progress, retry_seconds):
+        super().__init__(client, name, progress, retry_seconds)
         self._name, self._path, self._digest = name, path, digest
         self._fd = self._following = self._query = None
         self.moved = None

@@ -18,16 +18,16 @@ from ...work.disk import headers
 from . import transfer
 
 #: begins a path that is a name in the workspace of a builder pod
-WORKSPACE = "workspace:"
+WORKSPACE_PREFIX = "workspace:"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _BY_DIGEST = re.compile(r"(sparse-sha256-)?[0-9a-f]{64}")
 
 
 def workspace_name(path):
     """NAME of workspace:NAME, None for another path. Raises ImageError."""
-    if not path.startswith(WORKSPACE):
+    if not path.startswith(WORKSPACE_PREFIX):
         return None
-    name = path[len(WORKSPACE):]
+    name = path[len(WORKSPACE_PREFIX):]
     if not _NAME.fullmatch(name) or _BY_DIGEST.fullmatch(name) or name.endswith(RECORD_SUFFIX):
         raise ImageError("it is not a name in a workspace", path, "use letters, digits, dots, hyphens and underscores")
     return name
@@ -57,22 +57,22 @@ class Workspace:
         """
         bases = {}
         for item in inputs:
-            path, opened = item.path, item.holder.pop("opened", None) if item.image else None
+            path, read_path = item.path, item.holder.pop("read_path", None) if item.image else None
             kept = workspace_name(path)
             if kept:
                 item.moved(self.path(kept))
                 continue
-            if item.image and headers.guard(opened or path, item.image, path, allow_backing=True).extents:
+            if item.image and headers.read_header(read_path or path, item.image, path, allow_backing=True).extents:
                 raise ImageError("an image of several files cannot be sent to a builder pod", path, "convert it on this host first (builder: local)")
             try:
-                digest = identity(path, self._progress, sparse=item.image == "raw", opened=opened)
+                digest = identity(path, self._progress, sparse=item.image == "raw", read_path=read_path)
             except FileNotFoundError as error:
                 raise from_os_error(error, "reading a file for the builder", path) from error
             name = name_of(digest)
             if not (item.image and pull(path, digest, name)):
-                transfer.push(self._session.channel, path, name, digest, self._progress, opened, self._session.patience)
+                transfer.push(self._session.client, path, name, digest, self._progress, read_path, self._session.retry_seconds)
             item.moved(self.path(name))
-            bases[path] = (opened or path, name)
+            bases[path] = (read_path or path, name)
         return bases
 
     def make_room(self, inputs):
@@ -100,8 +100,8 @@ class Workspace:
         digests = [item.sha256, *(extent["sha256"] for extent in item.values.get("extents", []))]
         for number, (file, digest) in enumerate(zip([os.path.basename(item.path), *item.extents], digests)):
             local_base, remote_base = base if base and not number else (None, None)
-            transfer.fetch(self._session.channel, done.file(os.path.join(folder, file)), os.path.join(place, file), digest, self._progress,
-                           local_base, remote_base, self._session.patience)
+            transfer.fetch(self._session.client, done.file(os.path.join(folder, file)), os.path.join(place, file), digest, self._progress,
+                           local_base, remote_base, self._session.retry_seconds)
         item.path = os.path.join(place, os.path.basename(item.path))
         return source
 
@@ -114,21 +114,22 @@ class Workspace:
     def leave(self, done, item, name):
         """Let an Artifact of a Job stay as workspace:NAME. Raises ImageError."""
         if item.extents:
-            raise ImageError("an image of several files cannot be kept in a workspace", WORKSPACE + name, "choose another subformat, or a dest on this host")
+            raise ImageError("an image of several files cannot be kept in a workspace", WORKSPACE_PREFIX + name,
+                             "choose another subformat, or a dest on this host")
         self.keep(done.file(item.path), name, item.sha256)
-        item.path = WORKSPACE + name
+        item.path = WORKSPACE_PREFIX + name
 
     def put(self, item, name):
         """Send an Artifact that was made on this host to stay as workspace:NAME. Raises ImageError."""
         self._session.open()
-        transfer.push(self._session.channel, item.path, name, item.sha256, self._progress, patience=self._session.patience)
-        item.path = WORKSPACE + name
+        transfer.push(self._session.client, item.path, name, item.sha256, self._progress, retry_seconds=self._session.retry_seconds)
+        item.path = WORKSPACE_PREFIX + name
 
     def record(self, name):
         """artifact.Record of what is there under this name; None where there is nothing, or it was changed. Raises ImageError."""
         session = self._session
         if not session.params.get("name"):
-            raise ImageError("a workspace is that of a named builder pod", WORKSPACE + name, "set builder.name")
+            raise ImageError("a workspace is that of a named builder pod", WORKSPACE_PREFIX + name, "set builder.name")
         if not session.open(make=False):
             return None
         beside = name + RECORD_SUFFIX
@@ -144,4 +145,4 @@ class Workspace:
         with tempfile.NamedTemporaryFile() as file:
             file.write(record_text(record).encode())
             file.flush()
-            transfer.push(self._session.channel, file.name, name + RECORD_SUFFIX, sha256_file(file.name)[0], silent())
+            transfer.push(self._session.client, file.name, name + RECORD_SUFFIX, sha256_file(file.name)[0], silent())

@@ -64,7 +64,7 @@ def _wrong_architecture(wanted, there, where):
 
 
 @contextlib.contextmanager
-def opened(skopeo, resolved):
+def open_image(skopeo, resolved):
     """(image, digest of its manifest, manifest, config) of what `resolved` says and nothing else. Raises ImageError."""
     skopeo.progress.phase(f"open {skopeo.reference.text}")
     image = _open(skopeo, resolved)

@@ -19,7 +19,7 @@ import threading
 
 from ...common import advice
 from ...common.errors import ImageError
-from .skopeo import PATIENCE
+from .skopeo import READ_TIMEOUT
 
 _PACKET = 32 << 10           # bytes, the protocol's limit
 _JSON_LIMIT = 16 << 20       # bytes of a manifest or a configuration
@@ -33,7 +33,7 @@ class ImageProxy:
     def __init__(self, skopeo):
         self._skopeo = skopeo
         # only a registry can be silent for good; an archive takes as long as it takes
-        self._patience = PATIENCE if skopeo.reference.transport == "docker" else None
+        self._timeout = READ_TIMEOUT if skopeo.reference.transport == "docker" else None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket, self._log = ours, tempfile.TemporaryFile(dir=skopeo.folder)
         try:
@@ -46,7 +46,7 @@ class ImageProxy:
             theirs.close()
         self._image = None
         try:
-            self._socket.settimeout(self._patience)
+            self._socket.settimeout(self._timeout)
             #: the protocol's version, as a tuple of numbers
             self.version = tuple(int(part) for part in self._ask("Initialize")[0].split(".")[:3])
         except BaseException:
@@ -71,7 +71,7 @@ class ImageProxy:
             self._socket.send(json.dumps({"method": method, "args": arguments}).encode())
             data, descriptors, _flags, _address = socket.recv_fds(self._socket, _PACKET, 2)
         except socket.timeout:
-            raise ImageError(f"the registry did not answer in {PATIENCE} s", self._skopeo.reference.text,
+            raise ImageError(f"the registry did not answer in {READ_TIMEOUT} s", self._skopeo.reference.text,
                              advice.CHECK_NETWORK, transient=True) from None
         except OSError:
             data, descriptors = b"", []
@@ -113,8 +113,8 @@ class ImageProxy:
         finisher.start()
         try:
             while True:
-                if self._patience and not select.select([fd], [], [], self._patience)[0]:
-                    raise ImageError(f"no data came for {self._patience} s", self._skopeo.reference.text,
+                if self._timeout and not select.select([fd], [], [], self._timeout)[0]:
+                    raise ImageError(f"no data came for {self._timeout} s", self._skopeo.reference.text,
                                      advice.CHECK_NETWORK, transient=True)
                 piece = os.read(fd, _PIECE)
                 if not piece:
@@ -123,7 +123,7 @@ class ImageProxy:
         finally:
             os.close(fd)
         finisher.join()
-        self._socket.settimeout(self._patience)
+        self._socket.settimeout(self._timeout)
         if verdict:
             raise verdict[0]
 

@@ -19,7 +19,7 @@ from . import logins
 from .skopeo_errors import explain
 
 #: seconds without an answer after which a registry counts as not answering
-PATIENCE = 120
+READ_TIMEOUT = 120
 _LONGEST_PAUSE = 30   # seconds between two tries
 #: what in a Registry is a file
 FILES = ("auth_file", "ca_cert", "client_cert", "client_key", "policy")
@@ -91,7 +91,7 @@ class Skopeo:
         if self.registry.policy:
             words += ["--policy", self.registry.policy]
         if command == "inspect" and self.reference.transport == "docker":
-            words += ["--command-timeout", f"{PATIENCE}s"]
+            words += ["--command-timeout", f"{READ_TIMEOUT}s"]
         words.append(command)
         if self.reference.transport == "docker":
             if self._auth is not None:

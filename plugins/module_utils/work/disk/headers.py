@@ -27,7 +27,7 @@ _MAX_EXTENTS = 16384
 
 
 @dataclasses.dataclass
-class Facts:
+class Header:
     """What the header of an image says, checked. Sizes are in bytes."""
 
     path: str                        # where it is read
@@ -110,8 +110,8 @@ def recognise(reader):
     return None
 
 
-def guard(path, format, where=None, allow_backing=False):
-    """Facts of a foreign image of a stated format; ImageError where it is refused.
+def read_header(path, format, where=None, allow_backing=False):
+    """Header of a foreign image of a stated format; ImageError where it is refused.
 
     Refused are: another format than stated, a cut-off header, a size or table beyond MAX_VIRTUAL_SIZE or QEMU's own
     limits, all that makes a reader open another file than the image itself (backing file, data file, parent, extents
@@ -130,7 +130,7 @@ def guard(path, format, where=None, allow_backing=False):
                                  f"state its format ({seen}) in the task" if seen
                                  else "check the path and the format stated in the task",
                                  stated=format, looks_like=seen)
-        facts = Facts(path, format, 0, reader.size, reader.status.st_blocks * 512, where=where or path)
+        facts = Header(path, format, 0, reader.size, reader.status.st_blocks * 512, where=where or path)
         _READERS[format](reader, facts)
         if facts.backing_file and not allow_backing:
             raise reader.refusal("it has a backing file, so it is not a whole image",

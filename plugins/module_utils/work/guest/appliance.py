@@ -15,7 +15,7 @@ from ...common.process import descendants, kill_descendants
 from ...files.space import free_space
 
 #: seconds that a launch with KVM may take before it counts as hung (2-6 are usual)
-_KVM_PATIENCE = 60
+_KVM_TIMEOUT = 60
 #: bytes of free space below which a write of QEMU is about to fail: it needs a cluster and its tables
 _LAST_SPACE = 1 << 20
 
@@ -89,7 +89,7 @@ def _launch(disks, scratch, kvm):
         for disk in disks:
             handle.add_drive_opts(disk.path, format=disk.format, readonly=disk.readonly)
         # a launch that hangs ends when its processes do
-        watchdog = threading.Timer(_KVM_PATIENCE, kill_descendants) if kvm else None
+        watchdog = threading.Timer(_KVM_TIMEOUT, kill_descendants) if kvm else None
         if watchdog:
             watchdog.daemon = True
             watchdog.start()

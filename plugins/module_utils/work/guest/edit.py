@@ -74,7 +74,7 @@ class Editor:
         """Edits the image, reads back what was asked for, and returns values for the module. Raises ImageError."""
         try:
             self._roles = partitions.find_roles(self._g, self._device)
-            self._refuse_strangers()
+            self._require_boot_and_root()
             self._set_uuids()
             if not self._changed_uuids:
                 self._roles.efi = None   # nothing to do there: a mount saved
@@ -93,7 +93,7 @@ class Editor:
 
     # --- what is there ---------------------------------------------------------------------------
 
-    def _refuse_strangers(self):
+    def _require_boot_and_root(self):
         for name in ("boot", "root"):
             if getattr(self._roles, name) is None:
                 raise ImageError(f"the image has no partition named {name}", todo="a boot image has the partitions boot and root, by GPT name or label")

@@ -22,7 +22,7 @@ SUBSTITUTION_FILES = ("file_contexts.subs", "file_contexts.subs_dist")
 _KINDS = {"--": stat.S_IFREG, "-d": stat.S_IFDIR, "-l": stat.S_IFLNK, "-c": stat.S_IFCHR, "-b": stat.S_IFBLK, "-p": stat.S_IFIFO,
           "-s": stat.S_IFSOCK}
 _META = set(".^$?*+|[({")   # what makes libselinux take a path for an expression
-_PATIENCE = 10              # seconds for one path: expressions of a foreign image may be made to take for ever
+_MATCH_TIMEOUT = 10              # seconds for one path: expressions of a foreign image may be made to take for ever
 
 
 class FileContexts:
@@ -62,7 +62,7 @@ def _limit():
         raise ImageError("matching a path against the image's SELinux policy takes too long", "file_contexts",
                          advice.HARMFUL)
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, _MATCH_TIMEOUT)
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ def facts(specs, below):
 
 
 @pytest.mark.parametrize("fragment, spec", [
-    (pod, dict(options.WISH_SPEC, namespace=options.PLACE_SPEC["namespace"])),
+    (pod, dict(options.POD_OPTIONS_SPEC, namespace=options.PLACE_SPEC["namespace"])),
     (kubernetes, CONNECTION_SPEC),
     (builder, options.BUILDER_SPEC),
     (registry, REGISTRY_SPEC),

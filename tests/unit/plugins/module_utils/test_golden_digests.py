@@ -129,7 +129,7 @@ def test_inspections(options, golden):
      "a97a8474feb72365f51db930a4fea64a255dae3ee9a8a4e921056a695b29c7e4"),
 ])
 def test_builder_pods(options, golden):
-    same(pod_spec.Wish(**options).digest(), golden, "the digest of a builder pod's options has changed: each that runs is one \"with other options\"")
+    same(pod_spec.PodOptions(**options).digest(), golden, "the digest of a builder pod's options has changed: each that runs is one \"with other options\"")
 
 
 @pytest.mark.parametrize("kind, required, defaults", [
@@ -141,7 +141,7 @@ def test_builder_pods(options, golden):
     (boot_image.Recipe, ["architecture", "path", "format"], {}),
     (ocne_boot_image.Facts, ["reference", "digest"], {"archive": None}),
     (inspect.Options, ["src", "src_format"], {"contents": True, "check": False, "files": [], "read": [], "max_read_size": 1 << 20}),
-    (pod_spec.Wish, [], {"image": "container-registry.oracle.com/os/oraclelinux:9", "architecture": None, "workspace": "20Gi", "deadline": 7200,
+    (pod_spec.PodOptions, [], {"image": "container-registry.oracle.com/os/oraclelinux:9", "architecture": None, "workspace": "20Gi", "deadline": 7200,
                          "idle_timeout": 900, "security": "baseline", "kvm": None, "environment": {}, "pod_overrides": {}}),
 ])
 def test_defaults_are_what_they_were(kind, required, defaults):

@@ -13,7 +13,7 @@ def seen(fault):
     def look(*_arguments):
         raise fault
 
-    return module.seen(SimpleNamespace(elsewhere=True, check=False, look=look), {}, object(), None)
+    return module.seen(SimpleNamespace(remote=True, check=False, run_locally=look), {}, object(), None)
 
 
 def test_this_host_need_not_reach_the_registry():

@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels as kube_channel
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.modules import ocne_builder_info as module
 
 NOTHING = {"jobs": None, "free_bytes": None}
 
 
-class Channel:
+class Client:
     """A way to a builder, at which `fault` is raised."""
 
     def __init__(self, cluster, _pod, _token):
@@ -24,10 +24,10 @@ class Channel:
 
 
 @pytest.fixture(autouse=True)
-def channels(monkeypatch):
-    monkeypatch.setattr(kube_channel, "read_token", lambda cluster, pod: "token")
-    for name in ("ProxyChannel", "ExecChannel"):
-        monkeypatch.setattr(kube_channel, name, Channel)
+def pretend(monkeypatch):
+    monkeypatch.setattr(clients, "read_token", lambda cluster, pod: "token")
+    for name in ("ProxyClient", "ExecClient"):
+        monkeypatch.setattr(clients, name, Client)
 
 
 def test_a_builder_that_does_not_answer_does_not_hide_the_others(monkeypatch):
@@ -41,6 +41,6 @@ def test_a_stop_is_not_a_builder_that_does_not_answer(monkeypatch):
     def stop(_cluster, _pod):
         raise Interrupted("received SIGTERM")
 
-    monkeypatch.setattr(kube_channel, "read_token", stop)
+    monkeypatch.setattr(clients, "read_token", stop)
     with pytest.raises(Interrupted):
         module.activity(None, "pod")

@@ -24,24 +24,24 @@ def refused(status, function, *arguments, **options):
     return str(caught.value)
 
 
-def send(channel, name, data, digest=None, size=None, ranges=None, check=None):
+def send(client, name, data, digest=None, size=None, ranges=None, check=None):
     digest, size = digest or sha256(data), len(data) if size is None else size
     ranges = ranges or f"0:{len(data)}"
-    return channel.request("PUT", f"/v1/files/{name}/chunk?digest={digest}&size={size}&ranges={ranges}", data,
+    return client.request("PUT", f"/v1/files/{name}/chunk?digest={digest}&size={size}&ranges={ranges}", data,
                            {"X-Crc32": check or content_coding.checksum(data)})
 
 
-def start(channel, name, source, **job):
+def start(client, name, source, **job):
     data = program(source)
-    channel.request("PUT", f"/v1/programs/{sha256(data)}", data)
-    return channel.json("PUT", f"/v1/jobs/{name}", {"program": sha256(data), "interpreter": sys.executable, "job": {"kind": "test", **job}})
+    client.request("PUT", f"/v1/programs/{sha256(data)}", data)
+    return client.json("PUT", f"/v1/jobs/{name}", {"program": sha256(data), "interpreter": sys.executable, "job": {"kind": "test", **job}})
 
 
-def follow(channel, name):
+def follow(client, name):
     """(all of its output, last answer)"""
     output, state = b"", "running"
     while state == "running":
-        answer = channel.request("GET", f"/v1/jobs/{name}/output?offset={len(output)}&wait=10")
+        answer = client.request("GET", f"/v1/jobs/{name}/output?offset={len(output)}&wait=10")
         output, state = output + answer.body, answer.headers["X-State"]
         assert int(answer.headers["X-Offset"]) == len(output)
     return output, answer

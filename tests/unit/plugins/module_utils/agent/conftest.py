@@ -15,7 +15,7 @@ def agent(tmp_path_factory):
 
 
 @pytest.fixture
-def channel(agent):
-    opened = agent.channel()
+def client(agent):
+    opened = agent.client()
     yield opened
     opened.close_all()

@@ -14,47 +14,47 @@ from ansible_collections.ocne.images.tests.unit.plugins.module_utils.agent.askin
 BLOCK = 64 << 10
 
 
-def test_a_file_by_chunks(agent, channel):
+def test_a_file_by_chunks(agent, client):
     data = os.urandom(200_000)
     for begin, end in ((BLOCK, len(data)), (0, BLOCK)):
-        send(channel, "a.img", data[begin:end], sha256(data), len(data), f"{begin}:{end - begin}")
-    assert channel.json("GET", f"/v1/files/a.img/received?digest={sha256(data)}")["ranges"] == [[0, len(data)]]
-    assert "a.img" not in channel.json("GET", "/v1/status")["files"]
-    channel.json("POST", "/v1/files/a.img", {"size": len(data), "digest": sha256(data)})
+        send(client, "a.img", data[begin:end], sha256(data), len(data), f"{begin}:{end - begin}")
+    assert client.json("GET", f"/v1/files/a.img/received?digest={sha256(data)}")["ranges"] == [[0, len(data)]]
+    assert "a.img" not in client.json("GET", "/v1/status")["files"]
+    client.json("POST", "/v1/files/a.img", {"size": len(data), "digest": sha256(data)})
     assert (agent.workspace / "files/a.img").read_bytes() == data
-    assert channel.json("GET", "/v1/status")["files"]["a.img"] == len(data)
-    assert channel.json("GET", f"/v1/files/a.img/received?digest={sha256(data)}")["done"]
-    page = channel.json("GET", "/v1/files/a.img/chunks")
+    assert client.json("GET", "/v1/status")["files"]["a.img"] == len(data)
+    assert client.json("GET", f"/v1/files/a.img/received?digest={sha256(data)}")["done"]
+    page = client.json("GET", "/v1/files/a.img/chunks")
     assert page["data"] == [[0, len(data)]] and page["size"] == len(data) and page["next"] is None and page["digest"] == sha256(data)
-    part = channel.request("GET", "/v1/files/a.img/part?ranges=100:50,7:3")
+    part = client.request("GET", "/v1/files/a.img/part?ranges=100:50,7:3")
     assert part.body == data[100:150] + data[7:10] and part.headers["X-Crc32"] == content_coding.checksum(part.body)
-    channel.request("DELETE", "/v1/files/a.img")
-    channel.request("DELETE", "/v1/files/a.img")
+    client.request("DELETE", "/v1/files/a.img")
+    client.request("DELETE", "/v1/files/a.img")
     assert not (agent.workspace / "files/a.img").exists()
 
 
-def test_a_file_that_is_not_what_its_digest_says(agent, channel):
+def test_a_file_that_is_not_what_its_digest_says(agent, client):
     data = os.urandom(1000)
-    send(channel, "wrong", data, sha256(b"other"))
-    assert "not what its digest says" in refused(409, channel.json, "POST", "/v1/files/wrong", {"size": 1000, "digest": sha256(b"other")})
+    send(client, "wrong", data, sha256(b"other"))
+    assert "not what its digest says" in refused(409, client.json, "POST", "/v1/files/wrong", {"size": 1000, "digest": sha256(b"other")})
     assert not [entry.name for entry in os.scandir(agent.workspace / "files") if "wrong" in entry.name]
-    assert channel.json("GET", f"/v1/files/wrong/received?digest={sha256(b'other')}")["ranges"] == []
+    assert client.json("GET", f"/v1/files/wrong/received?digest={sha256(b'other')}")["ranges"] == []
 
 
-def test_a_file_that_was_touched_is_not_there(agent, channel):
+def test_a_file_that_was_touched_is_not_there(agent, client):
     data = os.urandom(1000)
-    send(channel, "touched", data)
-    channel.json("POST", "/v1/files/touched", {"size": 1000, "digest": sha256(data)})
+    send(client, "touched", data)
+    client.json("POST", "/v1/files/touched", {"size": 1000, "digest": sha256(data)})
     (agent.workspace / "files/touched").write_bytes(data[::-1])
-    assert not channel.json("GET", f"/v1/files/touched/received?digest={sha256(data)}")["done"]
+    assert not client.json("GET", f"/v1/files/touched/received?digest={sha256(data)}")["done"]
 
 
-def test_what_came_once_is_not_written_again(agent, channel):
+def test_what_came_once_is_not_written_again(agent, client):
     data = os.urandom(3 * BLOCK)
-    send(channel, "twice", data[:BLOCK], sha256(data), len(data), f"0:{BLOCK}")
+    send(client, "twice", data[:BLOCK], sha256(data), len(data), f"0:{BLOCK}")
     # a late request of a controller that died: its first block is known, its others are new
-    send(channel, "twice", bytes(BLOCK) + data[BLOCK:], sha256(data), len(data), f"0:{len(data)}")
-    channel.json("POST", "/v1/files/twice", {"size": len(data), "digest": sha256(data)})
+    send(client, "twice", bytes(BLOCK) + data[BLOCK:], sha256(data), len(data), f"0:{len(data)}")
+    client.json("POST", "/v1/files/twice", {"size": len(data), "digest": sha256(data)})
     assert (agent.workspace / "files/twice").read_bytes() == data
 
 
@@ -62,12 +62,12 @@ def test_what_came_once_is_not_written_again(agent, channel):
     ("digest=D&size=100&ranges=98:5", 400), ("digest=D&size=100&ranges=0:0", 400), ("digest=D&size=100&ranges=-1:5", 400),
     ("digest=D&size=-1&ranges=0:5", 400), ("digest=D&size=100&ranges=", 400), ("digest=D&size=100", 400), ("digest=D&ranges=0:5", 400),
     ("digest=x&size=100&ranges=0:5", 400), ("size=100&ranges=0:5", 400), (f"digest=D&size={1 << 40}&ranges=0:{(16 << 20) + 1}", 413)])
-def test_a_chunk_that_cannot_be(channel, query, status):
-    refused(status, channel.request, "PUT", "/v1/files/x/chunk?" + query.replace("D", "0" * 64), b"12345", {"X-Crc32": content_coding.checksum(b"12345")})
+def test_a_chunk_that_cannot_be(client, query, status):
+    refused(status, client.request, "PUT", "/v1/files/x/chunk?" + query.replace("D", "0" * 64), b"12345", {"X-Crc32": content_coding.checksum(b"12345")})
 
 
-def test_where_the_space_does_not_suffice(channel):
-    text = refused(507, channel.json, "GET", f"/v1/files/x/received?digest={'0' * 64}&needed={1 << 60}")
+def test_where_the_space_does_not_suffice(client):
+    text = refused(507, client.json, "GET", f"/v1/files/x/received?digest={'0' * 64}&needed={1 << 60}")
     assert "needs" in text and "are free" in text
 
 
@@ -97,24 +97,24 @@ def test_no_name_leads_out(agent, name):
     assert (agent.folder / "secret").read_text() == "secret"
 
 
-def test_only_what_differs_from_a_base(agent, channel):
+def test_only_what_differs_from_a_base(agent, client):
     old = os.urandom(5 * BLOCK + 100)
     new = old[:BLOCK] + os.urandom(BLOCK) + bytes(BLOCK) + old[3 * BLOCK:] + b"more"
     (agent.workspace / "files/old").write_bytes(old)
     (agent.workspace / "files/new").write_bytes(new)
-    page = channel.json("GET", "/v1/files/new/chunks?base=old")
+    page = client.json("GET", "/v1/files/new/chunks?base=old")
     assert page["data"] == [[BLOCK, BLOCK], [5 * BLOCK, 104]] and page["zeros"] == [[2 * BLOCK, BLOCK]]
-    assert channel.json("GET", f"/v1/files/new/chunks?base=old&start={2 * BLOCK}")["data"] == [[5 * BLOCK, 104]]
-    refused(404, channel.json, "GET", "/v1/files/new/chunks?base=none")
-    refused(400, channel.json, "GET", "/v1/files/new/chunks?start=1")
+    assert client.json("GET", f"/v1/files/new/chunks?base=old&start={2 * BLOCK}")["data"] == [[5 * BLOCK, 104]]
+    refused(404, client.json, "GET", "/v1/files/new/chunks?base=none")
+    refused(400, client.json, "GET", "/v1/files/new/chunks?start=1")
 
 
-def test_a_file_of_a_job(agent, channel):
-    start(channel, "maker", "folder = json.loads(sys.stdin.readline())['job']['staging']\nos.mkdir(folder + '/0')\n"
+def test_a_file_of_a_job(agent, client):
+    start(client, "maker", "folder = json.loads(sys.stdin.readline())['job']['staging']\nos.mkdir(folder + '/0')\n"
                             "open(folder + '/0/a b.img', 'w').write('made')")
-    follow(channel, "maker")
-    assert channel.request("GET", "/v1/files/jobs/maker/0/a%20b.img/part?ranges=0:4").body == b"made"
-    channel.json("POST", "/v1/files/kept", {"source": "jobs/maker/0/a b.img", "digest": sha256(b"made")})
+    follow(client, "maker")
+    assert client.request("GET", "/v1/files/jobs/maker/0/a%20b.img/part?ranges=0:4").body == b"made"
+    client.json("POST", "/v1/files/kept", {"source": "jobs/maker/0/a b.img", "digest": sha256(b"made")})
     assert (agent.workspace / "files/kept").read_text() == "made"
-    assert channel.json("GET", f"/v1/files/kept/received?digest={sha256(b'made')}")["done"]
-    refused(404, channel.json, "POST", "/v1/files/kept", {"source": "jobs/maker/0/a b.img"})
+    assert client.json("GET", f"/v1/files/kept/received?digest={sha256(b'made')}")["done"]
+    refused(404, client.json, "POST", "/v1/files/kept", {"source": "jobs/maker/0/a b.img"})

@@ -19,15 +19,15 @@ from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.re
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "x", "\u00e4"])
 def test_a_wrong_token_is_refused(agent, token):
-    stranger = agent.channel(token=token)
+    stranger = agent.client(token=token)
     assert "token" in refused(403, stranger.request, "GET", "/v1/status")
     # also where much is sent before the answer can be read
     refused(403, stranger.request, "PUT", "/v1/files/a/chunk?digest=0", bytes(8 << 20))
     stranger.close_all()
 
 
-def test_status(agent, channel):
-    status = channel.json("GET", "/v1/status")
+def test_status(agent, client):
+    status = client.json("GET", "/v1/status")
     assert status["protocol"] == 1 and status["workspace"] == str(agent.workspace) and status["idle_timeout"] == 60
     assert 0 < status["free_bytes"] < status["total_bytes"] and set(status["tools"]) == {"qemu-img", "skopeo", "ostree"}
     assert status["python"] == sys.version.split()[0] and "deflate" in status["encodings"]
@@ -36,27 +36,27 @@ def test_status(agent, channel):
 @pytest.mark.parametrize("method, path", [
     ("GET", "/"), ("GET", "/v1"), ("GET", "/v1/status/x"), ("PUT", "/v1/status"), ("GET", "/v2/status"), ("GET", "/v1/__init__"), ("GET", "/v1/files"),
     ("GET", "/v1/jobs/x"), ("POST", "/v1/programs/" + "0" * 64), ("GET", "/v1/jobs/none/output"), ("GET", "/v1/files/none/chunks")])
-def test_what_is_not_there(channel, method, path):
-    assert "no such" in refused(404, channel.request, method, path, b"" if method != "GET" else None)
+def test_what_is_not_there(client, method, path):
+    assert "no such" in refused(404, client.request, method, path, b"" if method != "GET" else None)
 
 
-def test_a_chunk_that_changed_on_its_way_does_not_count(channel):
+def test_a_chunk_that_changed_on_its_way_does_not_count(client):
     data = os.urandom(1000)
-    refused(422, send, channel, "spoilt", data, check="00000000")
-    refused(422, send, channel, "spoilt", data[:-1], size=1000, ranges="0:1000")
-    assert channel.json("GET", f"/v1/files/spoilt/received?digest={sha256(data)}")["ranges"] == []
+    refused(422, send, client, "spoilt", data, check="00000000")
+    refused(422, send, client, "spoilt", data[:-1], size=1000, ranges="0:1000")
+    assert client.json("GET", f"/v1/files/spoilt/received?digest={sha256(data)}")["ranges"] == []
 
 
-def test_a_body_that_is_too_large(channel):
-    refused(413, channel.request, "PUT", f"/v1/files/x/chunk?digest={'0' * 64}&size=100&ranges=0:5", bytes((16 << 20) + 1))
+def test_a_body_that_is_too_large(client):
+    refused(413, client.request, "PUT", f"/v1/files/x/chunk?digest={'0' * 64}&size=100&ranges=0:5", bytes((16 << 20) + 1))
     # the connection is still of use
-    assert channel.json("GET", "/v1/status")
+    assert client.json("GET", "/v1/status")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"program": "x", "job": {}}', b'{"program": "x", "job": []}', b'{"job": {"password": "hunter2"',
                                   b'{"program": "%s", "interpreter": "python3", "job": {}}' % (b"0" * 64)])
-def test_a_request_that_is_not_a_job(channel, body):
-    assert "hunter2" not in refused(400, channel.request, "PUT", "/v1/jobs/odd", body)
+def test_a_request_that_is_not_a_job(client, body):
+    assert "hunter2" not in refused(400, client.request, "PUT", "/v1/jobs/odd", body)
 
 
 # --- its end ---------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def test_a_request_that_is_not_a_job(channel, body):
 
 def test_it_ends_when_nobody_speaks(tmp_path):
     with Agent(tmp_path, idle_timeout=0.5) as other:
-        friend, stranger = other.channel(), other.channel(token="wrong")
+        friend, stranger = other.client(), other.client(token="wrong")
         began = time.monotonic()
         while time.monotonic() - began < 0.8:
             friend.json("GET", "/v1/status")
@@ -81,17 +81,17 @@ def test_it_ends_when_nobody_speaks(tmp_path):
 
 def test_who_waits_for_output_speaks(tmp_path):
     with Agent(tmp_path, idle_timeout=0.4) as other:
-        channel = other.channel()
-        start(channel, "quiet", "time.sleep(0.9)")
-        assert channel.request("GET", "/v1/jobs/quiet/output?wait=10").headers["X-State"] == "done"
+        client = other.client()
+        start(client, "quiet", "time.sleep(0.9)")
+        assert client.request("GET", "/v1/jobs/quiet/output?wait=10").headers["X-State"] == "done"
 
 
 def test_sigterm_stops_the_jobs(tmp_path):
     with Agent(tmp_path, grace=0.5) as other:
-        channel = other.channel()
-        start(channel, "polite", "def end(*_):\n    print('cleaned')\n    sys.exit(0)\n"
+        client = other.client()
+        start(client, "polite", "def end(*_):\n    print('cleaned')\n    sys.exit(0)\n"
                                  "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(60)")
-        start(channel, "deaf", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
+        start(client, "deaf", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
         outputs = [tmp_path / f"workspace/jobs/{name}/output" for name in ("polite", "deaf")]
         until(lambda: all(path.read_text().endswith("\n") for path in outputs))
         other.process.send_signal(signal.SIGTERM)

@@ -11,12 +11,12 @@ import sys
 
 from ansible_collections.ocne.images.plugins.module_utils.agent.protocol import TOKEN_HEADER
 from ansible_collections.ocne.images.plugins.module_utils.builders.remote import package
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import Channel
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import AgentClient
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.agent.asking import send, sha256
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import TOKEN
 
 
-class _Tunnelled(Channel):
+class _Tunnelled(AgentClient):
     """Through the standard input and output of a process, as exec gives them."""
 
     def __init__(self, agent):
@@ -37,10 +37,10 @@ class _Tunnelled(Channel):
 
 
 def test_a_tunnel(agent):
-    channel = _Tunnelled(agent)
+    client = _Tunnelled(agent)
     data = os.urandom(3 << 20)
-    send(channel, "tunnelled", data)
-    channel.json("POST", "/v1/files/tunnelled", {"size": len(data), "digest": sha256(data)})
-    assert channel.request("GET", f"/v1/files/tunnelled/part?ranges=0:{len(data)}").body == data
-    channel.close_all()
-    assert len(channel.processes) == 1 and channel.processes[0].wait(10) == 0
+    send(client, "tunnelled", data)
+    client.json("POST", "/v1/files/tunnelled", {"size": len(data), "digest": sha256(data)})
+    assert client.request("GET", f"/v1/files/tunnelled/part?ranges=0:{len(data)}").body == data
+    client.close_all()
+    assert len(client.processes) == 1 and client.processes[0].wait(10) == 0

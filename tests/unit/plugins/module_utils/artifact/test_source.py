@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Pinned, identity
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import HeldOpen, identity
 from ansible_collections.ocne.images.plugins.module_utils.common.canonical import text_digest
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.artifact.artifacts import make
 
@@ -11,10 +11,10 @@ from ansible_collections.ocne.images.tests.unit.plugins.module_utils.artifact.ar
 def test_the_record_of_what_took_a_name_is_not_taken_for_the_pinned_file(tmp_path):
     dest = tmp_path / "disk"
     make(tmp_path, dest)
-    pinned = Pinned(str(dest))
-    assert identity(str(dest), opened=pinned.opened) == text_digest(b"image")
+    pinned = HeldOpen(str(dest))
+    assert identity(str(dest), read_path=pinned.read_path) == text_digest(b"image")
     make(tmp_path, dest, b"another image")
-    assert identity(str(dest), opened=pinned.opened) == text_digest(b"image")
+    assert identity(str(dest), read_path=pinned.read_path) == text_digest(b"image")
     assert identity(str(dest)) == text_digest(b"another image")
     dest.unlink()
-    assert identity(str(dest), opened=pinned.opened) == text_digest(b"image")
+    assert identity(str(dest), read_path=pinned.read_path) == text_digest(b"image")

@@ -18,7 +18,7 @@ ANSWER = {"in_use": False, "extents": [], "format": "raw"}
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # else each test would have to wait until its image is old enough
-    monkeypatch.setattr(inspect_cache, "_SETTLED", 0)
+    monkeypatch.setattr(inspect_cache, "CLOCK_TICK_NS", 0)
     return tmp_path / "cache/ocne-images/inspections"
 
 
@@ -74,7 +74,7 @@ def test_not_what_was_written_to_while_it_was_read(image):
 
 
 def test_not_what_was_written_just_before(image, monkeypatch):
-    monkeypatch.setattr(inspect_cache, "_SETTLED", 10 ** 9)
+    monkeypatch.setattr(inspect_cache, "CLOCK_TICK_NS", 10 ** 9)
     keep(image)
     assert known(image) is None
 

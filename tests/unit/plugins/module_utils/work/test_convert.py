@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.artifact.source import Pinned
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import HeldOpen
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
@@ -92,7 +92,7 @@ def test_a_source_that_changes_meanwhile(src, staging, monkeypatch):
 
 
 def test_a_source_that_is_replaced_meanwhile(src, staging, tmp_path, monkeypatch):
-    pinned, real = Pinned(str(src)), convert._convert
+    pinned, real = HeldOpen(str(src)), convert._convert
     first = digests.sha256_file(src)[0]
 
     def replacing(*arguments):
@@ -101,17 +101,17 @@ def test_a_source_that_is_replaced_meanwhile(src, staging, tmp_path, monkeypatch
         os.replace(other, src)
         return real(*arguments)
     monkeypatch.setattr(convert, "_convert", replacing)
-    result = run(src, staging, format="raw", opened=pinned.opened)
+    result = run(src, staging, format="raw", read_path=pinned.read_path)
     assert result.artifacts[0].sha256 == digests.sparse_digest(tmp_path / "content.raw")
     known, = result.values["source_files"]
     assert (known["name"], known["sha256"]) == (src.name, first)
 
 
 def test_a_source_that_is_written_to_meanwhile(src, staging, monkeypatch):
-    pinned = Pinned(str(src))
+    pinned = HeldOpen(str(src))
     monkeypatch.setattr(convert, "_convert", lambda *arguments: os.utime(src))
     with pytest.raises(ImageError, match="changed while it was read") as caught:
-        run(src, staging, opened=pinned.opened)
+        run(src, staging, read_path=pinned.read_path)
     assert caught.value.where == str(src)
 
 

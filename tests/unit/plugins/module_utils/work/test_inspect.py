@@ -87,7 +87,7 @@ def test_the_overlay_shows_the_image_and_takes_no_lock(tmp_path, kind, options):
     name = "a b,c" if kind == "vmdk" else 'a "b",c'   # a descriptor has no way to write a quote
     path = tmp_path / f"{name}.{kind}"
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", kind, *(["-o", options] if options else []), content, path], check=True)
-    facts = headers.guard(str(path), kind)
+    facts = headers.read_header(str(path), kind)
     files = [path] + [tmp_path / name for name in facts.extents]
     overlay = inspect._overlay(facts, str(tmp_path))
     held = [open(file, "r+b") for file in files]

@@ -27,12 +27,12 @@ def fail(*_arguments, **_options):
 class Session:
     """A named pod, which answers what `answers` has; asked: [(method, path)]."""
 
-    own, mounted, patience, where = False, None, 1, "pod b1"
+    own, mounted, retry_seconds, where = False, None, 1, "pod b1"
 
     def __init__(self):
         self.asked, self.answers, self.stops_at = [], {}, None
         self.status = {"programs": [pod.package.program()[1]], "machine": "x86_64"}
-        self.channel = SimpleNamespace(request=self.ask, ended=lambda seconds: None)
+        self.client = SimpleNamespace(request=self.ask, ended=lambda seconds: None)
 
     def open(self, **_options):
         return True
@@ -83,7 +83,7 @@ def test_a_stop_while_the_jobs_folder_goes(builder):
 
 def test_a_folder_that_stays_is_no_fault(builder):
     answer(builder, result={})
-    builder._session.channel.request = fail
+    builder._session.client.request = fail
     with builder._done("boot_image", {}, None):
         pass
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
+import signal
 import threading
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import Lifeline
+from ansible_collections.ocne.images.plugins.module_utils.common.process import descendants
 
 pytest.importorskip("kubernetes", reason="the kubernetes client needs Python 3.10")
 
@@ -151,6 +154,11 @@ def test_a_stop_while_a_credential_plugin_runs(server, tmp_path):
     config["users"][0]["user"] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin), "interactiveMode": "Never"}}
     with pytest.raises(Interrupted), Lifeline():
         kube.Cluster({"kubeconfig": config})
+    # it is the user's own, and ends by itself: no later test must see it
+    for pid in descendants():
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def test_a_context_that_is_not_there(server, tmp_path):
@@ -195,11 +203,11 @@ def test_a_server_that_does_not_know_its_roles_yet(server):
 def test_a_server_that_comes_back(server):
     server.answers = [(503, {"message": "shutting down"}), (429, {"message": "slow down"}), (200, {"items": []})]
     known = cluster(server)
-    known.patience = 5
+    known.retry_seconds = 5
     assert known.list("pods") == []
     server.answers = [(503, {"message": "shutting down"})]
     with pytest.raises(kube.ApiFault):
-        known.get("pods", "p", patient=False)
+        known.get("pods", "p", may_retry=False)
 
 
 def test_a_refusal_is_not_asked_again(server):
@@ -211,7 +219,7 @@ def test_a_refusal_is_not_asked_again(server):
 def test_a_refusal_of_what_was_allowed_before_is(server):
     server.answers = [(403, {"message": "forbidden"}), (200, {"items": []})]
     known = cluster(server)
-    known.patience = 5
+    known.retry_seconds = 5
     assert known.list("pods") == []
 
 

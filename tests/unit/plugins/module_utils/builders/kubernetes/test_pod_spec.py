@@ -8,12 +8,12 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import pod_spec
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.boot_media import Source
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.pod_spec import Wish
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.pod_spec import PodOptions
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 
-def job(**wish):
-    return pod_spec.job("b1", "ns", Wish(**wish), "start", "me@here")
+def job(**pod_options):
+    return pod_spec.job_manifest("b1", "ns", PodOptions(**pod_options), "start", "me@here")
 
 
 def pod_of(made):
@@ -46,22 +46,22 @@ def test_restricted():
 
 
 def test_no_secret_is_in_the_pod():
-    wish = Wish(environment={"HTTPS_PROXY": "http://me:hidden@proxy"})
-    made = pod_spec.job("b1", "ns", wish, "start", "me@here")
+    pod_options = PodOptions(environment={"HTTPS_PROXY": "http://me:hidden@proxy"})
+    made = pod_spec.job_manifest("b1", "ns", pod_options, "start", "me@here")
     assert "hidden" not in json.dumps(made)
     made["metadata"]["uid"] = "u1"
-    secret = pod_spec.secret(made, wish, "token", b"zip")
+    secret = pod_spec.secret_manifest(made, pod_options, "token", b"zip")
     assert base64.b64decode(secret["data"]["environment.HTTPS_PROXY"]) == b"http://me:hidden@proxy"
     assert secret["metadata"]["ownerReferences"][0]["uid"] == "u1"
     mounted = next(volume for volume in pod_of(made)["volumes"] if volume["name"] == "ocne")
-    assert mounted["secret"]["secretName"] == secret["metadata"]["name"] != pod_spec.job(
-        "b1", "ns", wish, "start", "me@here")["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"]
+    assert mounted["secret"]["secretName"] == secret["metadata"]["name"] != pod_spec.job_manifest(
+        "b1", "ns", pod_options, "start", "me@here")["spec"]["template"]["spec"]["volumes"][1]["secret"]["secretName"]
 
 
 def test_the_wish_is_told_by_its_digest():
-    assert Wish().digest() == Wish().digest() != Wish(deadline=1).digest()
-    assert not pod_spec.explain_difference(job(kvm="x/kvm"), Wish(kvm="x/kvm").digest())
-    assert pod_spec.explain_difference(job(kvm="x/kvm"), Wish().digest())
+    assert PodOptions().digest() == PodOptions().digest() != PodOptions(deadline=1).digest()
+    assert not pod_spec.differs(job(kvm="x/kvm"), PodOptions(kvm="x/kvm").digest())
+    assert pod_spec.differs(job(kvm="x/kvm"), PodOptions().digest())
 
 
 def test_overrides_are_matched_by_name():
@@ -117,7 +117,7 @@ def test_its_container_cannot_be_taken_away():
 @pytest.mark.parametrize("name", ["", "Upper", "-a", "a-", "a" * 53, "a.b", "a_b"])
 def test_names(name):
     with pytest.raises(ImageError, match="is not a name for a builder"):
-        pod_spec.job(name, "ns", Wish(), "start", "me@here")
+        pod_spec.job_manifest(name, "ns", PodOptions(), "start", "me@here")
 
 
 def test_names_of_variables():
@@ -125,9 +125,9 @@ def test_names_of_variables():
         job(environment={"a b": "c"})
 
 
-def mounting(login=None, **wish):
+def mounting(login=None, **pod_options):
     source = Source("registry.example.com/ock@sha256:1", "arm64", login, {}, {})
-    return pod_spec.job("b1", "ns", Wish(**wish), "start", "me@here", source)
+    return pod_spec.job_manifest("b1", "ns", PodOptions(**pod_options), "start", "me@here", source)
 
 
 def test_an_image_is_mounted_read_only():
@@ -141,7 +141,7 @@ def test_an_image_is_mounted_read_only():
 def test_the_pull_secret_is_the_job_s():
     made = dict(mounting(login={"auths": {}}))
     made["metadata"]["uid"] = "u"
-    secret = pod_spec.pull_secret(made, {"auths": {"registry.example.com": {"auth": "x"}}})
+    secret = pod_spec.pull_secret_manifest(made, {"auths": {"registry.example.com": {"auth": "x"}}})
     assert secret["type"] == "kubernetes.io/dockerconfigjson" and secret["metadata"]["ownerReferences"][0]["uid"] == "u"
     assert made["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": secret["metadata"]["name"]}]
 

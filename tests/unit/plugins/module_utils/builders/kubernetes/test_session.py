@@ -24,16 +24,16 @@ def removed(monkeypatch):
 def made(monkeypatch):
     """A Session; its pod is made, and then `made.fault` is raised where it has one."""
     found = session.Session({"source_transfer": "auto", "wait_timeout": 1}, silent())
-    found.cluster, found.fault = SimpleNamespace(patience=0, namespace="ns"), None
+    found.cluster, found.fault = SimpleNamespace(retry_seconds=0, namespace="ns"), None
 
     def ready(_cluster, name, *_arguments):
         if found.fault:
             raise found.fault
         return f"{name}-pod", SimpleNamespace(close_all=lambda: None), {}
 
-    monkeypatch.setattr(options, "wish", lambda params: None)
+    monkeypatch.setattr(options, "pod_options", lambda params: None)
     monkeypatch.setattr(session.pod_life, "create", lambda *_arguments: "token")
-    monkeypatch.setattr(session.channels, "ready", ready)
+    monkeypatch.setattr(session.clients, "ready", ready)
     return found
 
 
@@ -68,7 +68,7 @@ def test_a_stop_while_it_goes(made, removed, monkeypatch, place):
             raise Interrupted("received SIGINT")
         removed.append(name)
 
-    monkeypatch.setattr(*((made.channel, "close_all") if place == "close_all" else (session.pod_life, "remove")), stop)
+    monkeypatch.setattr(*((made.client, "close_all") if place == "close_all" else (session.pod_life, "remove")), stop)
     with pytest.raises(Interrupted):
         made.close()
     assert name in removed and not made.own

@@ -15,7 +15,7 @@ import threading
 import time
 import zipfile
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote import client as channel
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import client as client
 from ansible_collections.ocne.images.plugins.module_utils.builders.remote import package
 from ansible_collections.ocne.images.plugins.module_utils.work import program as work_program
 
@@ -50,8 +50,8 @@ class Agent:
         assert port_file.exists(), self.log.read_text()
         self.port = int(port_file.read_text())
 
-    def channel(self, port=None, token=TOKEN):
-        return channel.Direct("127.0.0.1", port or self.port, token)
+    def client(self, port=None, token=TOKEN):
+        return client.DirectClient("127.0.0.1", port or self.port, token)
 
     def raw(self, method, path, body=None, **headers):
         """(status, body) of a request that no client would make."""

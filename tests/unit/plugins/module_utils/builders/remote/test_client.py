@@ -13,7 +13,7 @@ import time
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.agent.protocol import Refusal
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import ChannelLost, Direct, patiently
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import ConnectionLost, DirectClient, retry_lost
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 
@@ -33,14 +33,14 @@ def http_server(answer):
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
-            yield Direct("127.0.0.1", server.server_address[1], "token")
+            yield DirectClient("127.0.0.1", server.server_address[1], "token")
         finally:
             server.shutdown()
 
 
 @contextlib.contextmanager
 def tcp_server(*conversations):
-    """Each connection gets the next conversation: bytes to answer to whatever comes, then it is closed. Yields (channel, connections)."""
+    """Each connection gets the next conversation: bytes to answer to whatever comes, then it is closed. Yields (client, connections)."""
     listener, seen = socket.create_server(("127.0.0.1", 0)), []
 
     def serve():
@@ -58,7 +58,7 @@ def tcp_server(*conversations):
 
     threading.Thread(target=serve, daemon=True).start()
     try:
-        yield Direct("127.0.0.1", listener.getsockname()[1], "token"), seen
+        yield DirectClient("127.0.0.1", listener.getsockname()[1], "token"), seen
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -80,69 +80,69 @@ def test_an_answer():
     def tell(handler):
         reply(handler, 200, json.dumps([handler.path, handler.headers["X-Ocne-Token"], handler.headers["X-More"]]).encode())
 
-    with http_server(tell) as channel:
-        channel.prefix = "/proxy"
-        answer = channel.request("GET", "/v1/status?a=1", headers={"X-More": "more"})
+    with http_server(tell) as client:
+        client.prefix = "/proxy"
+        answer = client.request("GET", "/v1/status?a=1", headers={"X-More": "more"})
         assert answer.status == 200 and answer.headers["content-length"] and answer.json() == ["/proxy/v1/status?a=1", "token", "more"]
-        assert channel.json("GET", "/v1/x") == ["/proxy/v1/x", "token", None]
+        assert client.json("GET", "/v1/x") == ["/proxy/v1/x", "token", None]
 
 
 def test_the_agents_own_error():
     error = ImageError("no", "there", "do it", fact=1)
-    with http_server(lambda handler: reply(handler, 409, json.dumps({"error": error.as_dict()}).encode())) as channel:
+    with http_server(lambda handler: reply(handler, 409, json.dumps({"error": error.as_dict()}).encode())) as client:
         with pytest.raises(Refusal) as caught:
-            channel.request("GET", "/v1/status")
+            client.request("GET", "/v1/status")
         assert caught.value.status == 409 and str(caught.value) == "there: no; do it." and caught.value.details == {"fact": 1}
 
 
-@pytest.mark.parametrize("status, kind", [(502, ChannelLost), (503, ChannelLost), (504, ChannelLost), (429, ChannelLost), (500, ChannelLost),
+@pytest.mark.parametrize("status, kind", [(502, ConnectionLost), (503, ConnectionLost), (504, ConnectionLost), (429, ConnectionLost), (500, ConnectionLost),
                                           (401, ImageError), (403, ImageError), (404, ImageError), (200, ImageError)])
 def test_the_answer_of_a_proxy(status, kind):
-    with http_server(lambda handler: reply(handler, status, b"<html>no</html>", agent=False)) as channel:
+    with http_server(lambda handler: reply(handler, status, b"<html>no</html>", agent=False)) as client:
         with pytest.raises(ImageError, match=f"between here and the builder.*{status}") as caught:
-            channel.request("GET", "/v1/status")
-        assert isinstance(caught.value, ChannelLost) == (kind is ChannelLost)
+            client.request("GET", "/v1/status")
+        assert isinstance(caught.value, ConnectionLost) == (kind is ConnectionLost)
 
 
 def test_a_connection_is_kept_and_made_anew():
     # the first connection is closed after its answer, which the client finds out at its second request
-    with tcp_server(OK, OK) as (channel, seen):
-        assert channel.json("GET", "/v1/a") == {} and channel.json("GET", "/v1/b") == {}
+    with tcp_server(OK, OK) as (client, seen):
+        assert client.json("GET", "/v1/a") == {} and client.json("GET", "/v1/b") == {}
         assert [text.split()[1] for text in seen] == [b"/v1/a", b"/v1/b"]
-    with http_server(lambda handler: reply(handler, 200, str(handler.client_address[1]).encode())) as channel:
-        assert len({channel.request("GET", "/v1/a").body for _number in range(3)}) == 1
+    with http_server(lambda handler: reply(handler, 200, str(handler.client_address[1]).encode())) as client:
+        assert len({client.request("GET", "/v1/a").body for _number in range(3)}) == 1
 
 
 @pytest.mark.parametrize("text", [b"", b"\x00\x01\x02\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Ocne-Agent: 1\r\nContent-Length: 10\r\n\r\nshort", b"HTTP/1.1 2",
                                   b"HTTP/1.1 500 No\r\nX-Ocne-Agent: 1\r\nContent-Length: 3\r\n\r\nxyz"])
 def test_half_an_answer_is_a_lost_one(text):
-    with tcp_server(text) as (channel, _seen), pytest.raises(ChannelLost):
-        channel.request("GET", "/v1/status")
+    with tcp_server(text) as (client, _seen), pytest.raises(ConnectionLost):
+        client.request("GET", "/v1/status")
 
 
 def test_nobody_there():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(ChannelLost, match="connection refused.*check that the cluster"):
-        Direct("127.0.0.1", port, "token").request("GET", "/v1/status")
+    with pytest.raises(ConnectionLost, match="connection refused.*check that the cluster"):
+        DirectClient("127.0.0.1", port, "token").request("GET", "/v1/status")
 
 
 def test_silence_has_an_end():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         began = time.monotonic()
-        with pytest.raises(ChannelLost, match="no answer within 0.2 seconds"):
-            Direct("127.0.0.1", listener.getsockname()[1], "token").request("GET", "/v1/status", timeout=0.2)
+        with pytest.raises(ConnectionLost, match="no answer within 0.2 seconds"):
+            DirectClient("127.0.0.1", listener.getsockname()[1], "token").request("GET", "/v1/status", timeout=0.2)
         assert time.monotonic() - began < 2
 
 
 def test_each_thread_has_its_own_and_another_can_end_it():
     release = threading.Event()
-    with http_server(lambda handler: release.wait(10) and reply(handler, 200)) as channel:
+    with http_server(lambda handler: release.wait(10) and reply(handler, 200)) as client:
         errors, threads = [], []
 
         def ask():
             try:
-                channel.request("GET", "/v1/slow")
+                client.request("GET", "/v1/slow")
             except ImageError as error:
                 errors.append(error)
 
@@ -150,25 +150,25 @@ def test_each_thread_has_its_own_and_another_can_end_it():
             threads.append(threading.Thread(target=ask))
             threads[-1].start()
         deadline = time.monotonic() + 5
-        while len(channel._connections) < 2 and time.monotonic() < deadline:
+        while len(client._connections) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)
-        channel.close_all()
+        client.close_all()
         for thread in threads:
             thread.join(5)
         release.set()
-        assert len(errors) == 2 and all(isinstance(error, ChannelLost) for error in errors) and not channel._connections
+        assert len(errors) == 2 and all(isinstance(error, ConnectionLost) for error in errors) and not client._connections
 
 
 def test_patience():
-    left, waits = [ChannelLost("one"), ChannelLost("two")], []
+    left, waits = [ConnectionLost("one"), ConnectionLost("two")], []
 
     def function():
         if left:
             raise left.pop(0)
         return "done"
 
-    assert patiently(function, 5, lambda error, seconds: waits.append((str(error), seconds)), sleep=lambda seconds: None) == "done"
+    assert retry_lost(function, 5, lambda error, seconds: waits.append((str(error), seconds)), sleep=lambda seconds: None) == "done"
     assert ["one" in waits[0][0], "two" in waits[1][0]] == [True, True] and 0 < waits[0][1] < waits[1][1] * 3
 
 
@@ -177,10 +177,10 @@ def test_patience_has_an_end():
 
     def function():
         calls.append(time.monotonic())
-        raise ChannelLost("gone")
+        raise ConnectionLost("gone")
 
-    with pytest.raises(ChannelLost):
-        patiently(function, 0.6)
+    with pytest.raises(ConnectionLost):
+        retry_lost(function, 0.6)
     assert 0.5 < time.monotonic() - began < 3 and len(calls) >= 2
 
 
@@ -189,4 +189,4 @@ def test_other_errors_are_not_waited_for():
         raise ImageError("no")
 
     with pytest.raises(ImageError, match="no"):
-        patiently(function, 60, sleep=lambda seconds: pytest.fail("it waited"))
+        retry_lost(function, 60, sleep=lambda seconds: pytest.fail("it waited"))

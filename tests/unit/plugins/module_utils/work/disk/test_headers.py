@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img i
 
 def refused(path, kind="qcow2", **keywords):
     with pytest.raises(ImageError) as caught:
-        headers.guard(str(path), kind, **keywords)
+        headers.read_header(str(path), kind, **keywords)
     assert str(path) in str(caught.value)
     return caught.value.what
 
@@ -27,7 +27,7 @@ def refused(path, kind="qcow2", **keywords):
 @pytest.mark.parametrize("kind, options", VARIANTS)
 def test_what_qemu_img_makes_is_accepted(make, kind, options):
     path = make(kind, options)
-    facts = headers.guard(str(path), kind)
+    facts = headers.read_header(str(path), kind)
     assert facts.virtual_size == SIZE == info(str(path), kind)["virtual-size"]
     assert facts.subformat in (None, "dynamic", "fixed") or f"subformat={facts.subformat}" in options
     assert facts.full_length == (kind == "raw" or any(word in options for word in ("Flat", "fixed", "static")))
@@ -37,13 +37,13 @@ def test_what_qemu_img_makes_is_accepted(make, kind, options):
 
 @pytest.mark.parametrize("kind, options", VARIANTS)
 def test_a_cut_image_is_refused_or_read_to_its_end(make, kind, options):
-    """Cut anywhere in its headers, no image makes guard() fail in another way than with an ImageError."""
+    """Cut anywhere in its headers, no image makes read_header() fail in another way than with an ImageError."""
     path = make(kind, options)
     whole = path.read_bytes()
     for length in (1, 4, 60, 71, 80, 103, 511, 512, 513, 1023, 65536, 196608 + 100):
         path.write_bytes(whole[:length])
         try:
-            headers.guard(str(path), kind)
+            headers.read_header(str(path), kind)
         except ImageError:
             pass
 
@@ -54,8 +54,8 @@ def test_another_format_than_stated(make, stated, made):
 
 
 def test_raw_that_looks_like_another_format_is_read_as_raw(make):
-    assert headers.guard(str(make("qcow2")), "raw").looks_like == "qcow2"
-    assert headers.guard(str(make("raw")), "raw").looks_like is None
+    assert headers.read_header(str(make("qcow2")), "raw").looks_like == "qcow2"
+    assert headers.read_header(str(make("raw")), "raw").looks_like is None
 
 
 def test_text_is_no_image(tmp_path):
@@ -69,9 +69,9 @@ def test_not_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", tmp_path):
         with pytest.raises(ImageError):
-            headers.guard(str(path), "raw")
+            headers.read_header(str(path), "raw")
     with pytest.raises(ImageError, match="absolute"):
-        headers.guard("nbd:localhost:10809", "raw")
+        headers.read_header("nbd:localhost:10809", "raw")
     with pytest.raises(ImageError, match="absolute"):
         info("json:{}", "raw")
 
@@ -84,7 +84,7 @@ def test_backing_file(make, tmp_path):
     path = tmp_path / "overlay.qcow2"
     qemu_img("create", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", path, cwd=tmp_path)
     assert "backing file" in refused(path)
-    facts = headers.guard(str(path), "qcow2", allow_backing=True)
+    facts = headers.read_header(str(path), "qcow2", allow_backing=True)
     assert facts.backing_file == "disk.qcow2"
 
 
@@ -135,9 +135,9 @@ def test_bent_qcow2(make, offset, layout, value, says):
 
 def test_dirty_is_told(make):
     path = make("qcow2")
-    assert not headers.guard(str(path), "qcow2").dirty
+    assert not headers.read_header(str(path), "qcow2").dirty
     bend(path, 72, ">Q", 1)
-    assert headers.guard(str(path), "qcow2").dirty
+    assert headers.read_header(str(path), "qcow2").dirty
 
 
 # --- the others ------------------------------------------------------------------------------------------

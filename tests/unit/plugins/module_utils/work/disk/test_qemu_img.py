@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img i
 
 def test_names_that_look_like_protocols_and_options(make, tmp_path):
     path = make("qcow2", name="nbd:a,b=c json:{} %d")
-    assert headers.guard(str(path), "qcow2").virtual_size == SIZE
+    assert headers.read_header(str(path), "qcow2").virtual_size == SIZE
     assert info(str(path), "qcow2")["virtual-size"] == SIZE
     assert measure(str(path), "qcow2", "raw")[1] == SIZE
 

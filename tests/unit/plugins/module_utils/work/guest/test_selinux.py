@@ -76,7 +76,7 @@ def test_a_broken_rule_is_no_rule(line):
 
 
 def test_an_expression_made_to_take_for_ever_ends(monkeypatch):
-    monkeypatch.setattr(selinux, "_PATIENCE", 0.3)
+    monkeypatch.setattr(selinux, "_MATCH_TIMEOUT", 0.3)
     contexts = selinux.FileContexts({"file_contexts": "/etc/(((a+)+)+)+b x\n"})
     with pytest.raises(ImageError, match="too long"):
         contexts.lookup("/etc/" + "a" * 60, stat.S_IFREG)

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import channels
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import patiently
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.client import retry_lost
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import until
 
@@ -49,12 +49,12 @@ def server():
 def test_another_thread_can_end_what_one_waits_for(server):
     cluster = kube.Cluster({"host": f"http://127.0.0.1:{server.server_address[1]}", "api_key": "hidden"}, "ns")
     # one made later for the same cluster does not hide what this one waits for
-    channel, _other = channels.ProxyChannel(cluster, "pod", "token"), channels.ProxyChannel(cluster, "pod", "token")
+    client, _other = clients.ProxyClient(cluster, "pod", "token"), clients.ProxyClient(cluster, "pod", "token")
     errors = []
 
     def ask():
         try:
-            channel.request("GET", "/v1/slow")
+            client.request("GET", "/v1/slow")
         except ImageError as error:
             errors.append(error)
 
@@ -64,13 +64,13 @@ def test_another_thread_can_end_what_one_waits_for(server):
     until(lambda: len(server.asked) == 2)
     began = time.monotonic()
     for thread in threads:
-        channel.close(thread.ident)
+        client.close(thread.ident)
     for thread in threads:
         thread.join(10)
     assert len(errors) == 2 and time.monotonic() - began < 2
 
 
-@pytest.mark.parametrize("kind", [channels.ProxyChannel, channels.ExecChannel])
+@pytest.mark.parametrize("kind", [clients.ProxyClient, clients.ExecClient])
 def test_a_stop_while_the_pods_fate_is_asked_is_no_lost_connection(server, monkeypatch, kind):
     """That would be waited for, for some minutes."""
     def lost(*_arguments, **_options):
@@ -81,9 +81,9 @@ def test_a_stop_while_the_pods_fate_is_asked_is_no_lost_connection(server, monke
 
     cluster = kube.Cluster({"host": f"http://127.0.0.1:{server.server_address[1]}", "api_key": "hidden"}, "ns")
     monkeypatch.setattr(cluster, "send", lost)
-    monkeypatch.setattr(channels.exec, "Exec", lost)
-    monkeypatch.setattr(channels.pod_life, "fate", stop)
-    channel, waits = kind(cluster, "pod", "token"), []
+    monkeypatch.setattr(clients.exec, "Exec", lost)
+    monkeypatch.setattr(clients.pod_life, "fate", stop)
+    client, waits = kind(cluster, "pod", "token"), []
     with pytest.raises(Interrupted):
-        patiently(lambda: channel.request("GET", "/v1/status"), 1, on_wait=lambda error, seconds: waits.append(error))
+        retry_lost(lambda: client.request("GET", "/v1/status"), 1, on_wait=lambda error, seconds: waits.append(error))
     assert not waits

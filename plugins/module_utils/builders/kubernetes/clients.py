@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-# pylint does not follow Unreachable and ChannelLost to Exception, which is two modules away
+# pylint does not follow Unreachable and ConnectionLost to Exception, which is two modules away
 # pylint: disable=bad-exception-cause
 import contextlib
 import http.client
@@ -15,7 +15,7 @@ from ...agent.protocol import TOKEN_HEADER
 from ...common import advice
 from ...common.errors import ImageError
 from ..remote import package
-from ..remote.client import Channel, ChannelLost, Response
+from ..remote.client import AgentClient, ConnectionLost, Response
 from . import exec, pod_life, pod_spec
 from .cluster import Unreachable, is_starting
 
@@ -23,7 +23,7 @@ _TUNNEL_TIMEOUT = 30   # seconds until a tunnel is there
 _PAUSE = 0.2           # seconds between two attempts
 
 
-class _PodChannel(Channel):
+class _PodClient(AgentClient):
     def __init__(self, cluster, pod, token):
         super().__init__()
         self._cluster, self._pod, self._token = cluster, pod, token
@@ -36,12 +36,12 @@ class _PodChannel(Channel):
         return pod_life.fate(self._cluster, self._pod, wait_seconds)
 
     def lost(self, reason):
-        """ChannelLost, or what became of the pod where that is known."""
+        """ConnectionLost, or what became of the pod where that is known."""
         try:
             ended = self.ended()
         except ImageError:
             ended = None
-        return ended or ChannelLost(reason)
+        return ended or ConnectionLost(reason)
 
 
 def _watched(cluster):
@@ -61,7 +61,7 @@ def _watched(cluster):
     return pool.ConnectionCls.waiting
 
 
-class ProxyChannel(_PodChannel):
+class ProxyClient(_PodClient):
     """The API server's proxy to a port of the pod: plain HTTP behind it, so the token is what tells us from other pods. Needs pods/proxy."""
 
     def __init__(self, cluster, pod, token):
@@ -93,23 +93,23 @@ class ProxyChannel(_PodChannel):
     def foreign(self, status, headers, body):
         # one that has just started knows neither roles nor bindings yet
         if is_starting(status, body.decode("utf-8", "replace")) or (status == 403 and self._answered):
-            return ChannelLost("the API server refuses what it has allowed before")
+            return ConnectionLost("the API server refuses what it has allowed before")
         error = super().foreign(status, headers, body)
-        return self.lost(error.what) if isinstance(error, ChannelLost) or status == 404 else error
+        return self.lost(error.what) if isinstance(error, ConnectionLost) or status == 404 else error
 
 
 class _TunnelConnection(http.client.HTTPConnection):
     """HTTP over the standard input and output of a command in the pod."""
 
-    def __init__(self, channel):
+    def __init__(self, client):
         super().__init__("127.0.0.1", pod_spec.PORT)
-        self._channel = channel
+        self._client = client
 
     def connect(self):
-        self.sock = self._channel.tunnel(self.timeout if isinstance(self.timeout, (int, float)) else _TUNNEL_TIMEOUT)
+        self.sock = self._client.tunnel(self.timeout if isinstance(self.timeout, (int, float)) else _TUNNEL_TIMEOUT)
 
 
-class ExecChannel(_PodChannel):
+class ExecClient(_PodClient):
     """A command in the pod that speaks to the agent for us. Needs pods/exec only."""
 
     def __init__(self, cluster, pod, token):
@@ -126,7 +126,7 @@ class ExecChannel(_PodChannel):
         except ImageError as error:
             # one that has just started knows neither roles nor bindings yet
             if self._allowed and error.details.get("status") == 403:
-                raise ChannelLost("the API server refuses what it has allowed before") from error
+                raise ConnectionLost("the API server refuses what it has allowed before") from error
             raise
         self._allowed = True
         return exec.Stream(process, timeout)
@@ -137,7 +137,7 @@ class ExecChannel(_PodChannel):
         except Unreachable as error:
             self.close()
             raise self.lost(error.what) from error
-        except ChannelLost as error:
+        except ConnectionLost as error:
             raise self.lost(error.what.rpartition("lost: ")[2]) from error
 
 
@@ -154,7 +154,7 @@ def read_token(cluster, pod):
 
 
 def ready(cluster, name, token, timeout, progress):
-    """Wait until a builder answers: (name of its pod, the best channel that is allowed, the agent's status). Raises ImageError.
+    """Wait until a builder answers: (name of its pod, the best client that is allowed, the agent's status). Raises ImageError.
 
     token: None where another task has made it. timeout: seconds.
     """
@@ -163,17 +163,17 @@ def ready(cluster, name, token, timeout, progress):
     # its first process may install packages before the agent is there
     if token is None:
         token = read_token(cluster, pod)
-    proxy = ProxyChannel(cluster, pod, token)
-    for channel in (proxy, ExecChannel(cluster, pod, token)):
+    proxy = ProxyClient(cluster, pod, token)
+    for client in (proxy, ExecClient(cluster, pod, token)):
         while True:
             try:
-                return pod, channel, channel.json("GET", "/v1/status", timeout=20)
-            except ChannelLost as error:
+                return pod, client, client.json("GET", "/v1/status", timeout=20)
+            except ConnectionLost as error:
                 if time.monotonic() > deadline:
                     raise ImageError(f"the builder did not answer after {timeout} s: {error.what}", f"pod {pod}, namespace {cluster.namespace}",
                                      "raise wait_timeout, or look at it with kubectl logs") from error
             except ImageError as error:
-                if channel is proxy and error.details.get("status") == 403:
+                if client is proxy and error.details.get("status") == 403:
                     break
                 raise
             time.sleep(_PAUSE)
