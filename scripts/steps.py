@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Runs the steps of `make test`, as many at once as this machine has cores, and tells at the end where the time went.
+"""Runs the steps of `make test`, one more at once than this machine has cores, as some wait, and tells at the end where the time went.
 
     python3 scripts/steps.py [--jobs NUMBER] [NAME ...]     all, or these (patterns, as of a shell) and what they need
 
@@ -213,7 +213,7 @@ def chosen(patterns):
 def main():
     parser = argparse.ArgumentParser(prog="steps.py", description="Run the steps of `make test`.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="; ".join(step.name for step in STEPS))
-    parser.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 2), help="steps at once (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="steps at once (%(default)s)")
     args = parser.parse_args()
     steps = chosen(args.names or ["*"])
     if not steps:

@@ -140,7 +140,11 @@ def test_a_cut_that_stays(begin, namespace, line, tmp_path, tiny):
 def test_evicted(begin, namespace, tmp_path, tiny):
     space = namespace()
     play = begin(CUSTOMIZE, tiny["tiny"], builder(space))
-    space.evict(space.working_pod(play))
+    pod = space.working_pod(play)
+    space.hold(pod)
+    # it has been heard of here, too
+    play.wait_for("start appliance")
+    space.evict(pod)
     error = failed(play)
     assert "Eviction API: evicting" in error["msg"] and "run the task again" in error["todo"]
     assert error["details"]["last"]["phase"] and not (tmp_path / "made.qcow2").exists()

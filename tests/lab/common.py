@@ -112,6 +112,7 @@ def run(argv, stop=signal.SIGTERM, **kwargs):
     """
     data = kwargs.pop('input', None)
     env = dict(os.environ, LC_ALL='C', **kwargs.pop('env', {}))
+    env = {name: value for name, value in env.items() if value is not None}
     env['PATH'] = env.get('PATH', '') + ':/usr/sbin:/sbin'
     stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
     # pylint: disable-next=subprocess-popen-preexec-fn
@@ -141,7 +142,8 @@ def guestfish(disks, script, readonly=False):
     argv = ['guestfish'] + (['--ro'] if readonly else [])
     for path, fmt in disks:
         argv += ['--format=' + fmt, '-a', path]
-    env = {'LIBGUESTFS_BACKEND': os.environ.get('LIBGUESTFS_BACKEND', 'direct'),
+    # libguestfs' own appliance: the fixed one of the builder image knows no /dev/disk/by-label
+    env = {'LIBGUESTFS_PATH': None, 'LIBGUESTFS_BACKEND': os.environ.get('LIBGUESTFS_BACKEND', 'direct'),
            'LIBGUESTFS_BACKEND_SETTINGS': os.environ.get('LIBGUESTFS_BACKEND_SETTINGS', 'force_tcg')}
     # shutdown, unlike the end of the script, reports write errors
     return run(argv, input=('run\n' + script + '\nshutdown\n').encode(), env=env)
