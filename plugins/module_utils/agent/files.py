@@ -131,14 +131,20 @@ class Files:
         finally:
             os.close(fd)
 
-    def listing(self):
-        """{name: size in bytes}"""
-        found = {}
+    def _stats(self):
+        """(name, stat) of each file."""
         for entry in os.scandir(self._folder):
             with contextlib.suppress(FileNotFoundError):
                 if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    found[entry.name] = entry.stat().st_size
-        return found
+                    yield entry.name, entry.stat()
+
+    def listing(self):
+        """{name: size in bytes}"""
+        return {name: status.st_size for name, status in self._stats()}
+
+    def allocated(self):
+        """{name: bytes that it takes on the disk}: a raw disk is mostly holes"""
+        return {name: status.st_blocks * 512 for name, status in self._stats()}
 
     # --- in ------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ BUILDER_SPEC = {
     },
 }
 #: of the options of a builder, what ocne_builder returns for the next tasks: no secret, and what was given only
-_RETURNED = [name for name, spec in PLACE_SPEC.items() if not spec.get("no_log") and name not in ("proxy_headers", "persist_config")]
+_RETURNED = [name for name, spec in PLACE_SPEC.items() if not spec.get("no_log") and name not in ("kubeconfig", "proxy_headers", "persist_config")]
 
 
 def pod_options(params):
@@ -43,10 +43,10 @@ def pod_options(params):
         if params[name] <= 0:
             raise ImageError(f"{name} is {params[name]}", todo="give a positive number of seconds")
     pod_spec.parse_quantity(params["workspace"])
-    return pod_spec.PodOptions(image=params["image"], architecture=params["architecture"], workspace=params["workspace"], deadline=params["deadline"],
-                         idle_timeout=params["idle_timeout"], security=params["security"], kvm=params["kvm"],
-                         environment={name: str(value) for name, value in (params["environment"] or {}).items()},
-                         pod_overrides=pod_spec.canonical(params["pod_overrides"]))
+    return pod_spec.PodOptions(image=params["image"], architecture=params["architecture"], workspace=params["workspace"],
+                                  deadline=params["deadline"], idle_timeout=params["idle_timeout"], security=params["security"], kvm=params["kvm"],
+                                  environment={name: str(value) for name, value in (params["environment"] or {}).items()},
+                                  pod_overrides=pod_spec.canonical(params["pod_overrides"]))
 
 
 def returned(params, name, namespace):

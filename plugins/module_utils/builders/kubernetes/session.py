@@ -134,7 +134,7 @@ class Session:
 
     def files(self):
         """{name: bytes on the disk} of the workspace."""
-        return self.ask_json("GET", "/v1/status")["files"]
+        return self.ask_json("GET", "/v1/status")["allocated"]
 
     def _waiting(self, _error, _seconds):
         self._progress.phase("wait for the connection to the builder")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -136,3 +137,58 @@ def test_an_image_is_sent_where_the_pod_cannot_pull_it(builder, monkeypatch, hap
             builder._pull(None, "/disk", "0" * 64, "name")
     else:
         assert builder._pull(None, "/disk", "0" * 64, "name") is False
+
+
+# --- the program's output --------------------------------------------------------------------------------
+
+
+def says(builder, *answers):
+    """The output of a job, an answer for each request: bytes, or (bytes, state, exit status)."""
+    asked, todo = [], [item if isinstance(item, tuple) else (item, "running", None) for item in answers]
+
+    def ask(method, path, *_arguments, **_options):
+        asked.append(path)
+        if path.endswith("/errors"):
+            return Response(200, {}, b"some words\nlast words\n")
+        body, state, status = todo.pop(0)
+        return Response(200, {"X-State": state, "X-Exit": status}, body)
+    builder._session.ask = builder._session.client.request = ask
+    return asked
+
+
+def test_lines_come_in_pieces(builder):
+    events = []
+    lines = b'{"progress": {"phase": "a"}}\nno json\n{"progress": {"phase": "b"}}\n{"result": {"values": {"changed": true}}}\n'
+    asked = says(builder, lines[:7], b"", lines[7:40], (lines[40:], "done", "0"))
+    assert builder._follow("job", events.append).values == {"changed": True}
+    assert events == [{"phase": "a"}, {"phase": "b"}]
+    assert [path.partition("offset=")[2].partition("&")[0] for path in asked] == ["0", "7", "7", "40"]
+
+
+@pytest.mark.parametrize("status, words", [("3", "exit status 3"), ("-9", "signal 9")])
+def test_a_program_that_dies_without_a_word(builder, status, words):
+    says(builder, b'{"progress": {"phase": "a"}}\n', (b"", "done", status))
+    with pytest.raises(ImageError, match=f"pod b1: the work program ended without a result .{words}") as caught:
+        builder._follow("job", lambda event: None)
+    assert caught.value.details == {"stderr": "some words\nlast words", "last": {"phase": "a"}}
+
+
+@pytest.mark.parametrize("why, words", [(None, "the work was stopped in the builder pod"), (ImageError("the pod was evicted"), "the pod was evicted")])
+def test_a_pod_that_ends_meanwhile(builder, why, words):
+    builder._session.client.ended = lambda seconds: why
+    says(builder, (b'{"progress": {"phase": "a"}}\n', "stopped", None))
+    with pytest.raises(ImageError, match=words) as caught:
+        builder._follow("job", lambda event: None)
+    assert caught.value.details["last"] == {"phase": "a"}
+
+
+def test_check_mode_makes_no_pod(builder, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(pod.local, "run", lambda job, on_event, lock: jobs.append(job) or Result())
+    builder._session.open = pytest.fail
+    builder.run(dataclasses.replace(JOB, check=True), None)
+    assert [job.check for job in jobs] == [True]
+
+
+def test_the_agent_names_a_file_of_a_job():
+    assert pod.Done("j1", "/workspace/jobs/j1/staging", None).file("/workspace/jobs/j1/staging/0/disk") == "jobs/j1/0/disk"

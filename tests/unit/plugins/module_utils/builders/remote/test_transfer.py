@@ -21,23 +21,10 @@ from ansible_collections.ocne.images.plugins.module_utils.common.errors import I
 from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import Lifeline
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import TOKEN, Agent, Proxy, environment, until
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import TOKEN, Proxy, environment, until
 
 MIB = 1 << 20
 BLOCK = 64 << 10
-
-
-@pytest.fixture(scope="module")
-def agent(tmp_path_factory):
-    with Agent(tmp_path_factory.mktemp("agent")) as running:
-        yield running
-
-
-@pytest.fixture
-def client(agent):
-    opened = agent.client()
-    yield opened
-    opened.close_all()
 
 
 @pytest.fixture
