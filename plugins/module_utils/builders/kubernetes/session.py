@@ -133,7 +133,11 @@ class Session:
         return self.ask_json("GET", f"/v1/files/{name}/received?digest={digest}&needed=0")["done"]
 
     def files(self):
-        """{name: bytes on the disk} of the workspace."""
+        """{name: size in bytes} of the workspace."""
+        return self.ask_json("GET", "/v1/status")["files"]
+
+    def allocated(self):
+        """{name: bytes that it takes on the disk} of the workspace."""
         return self.ask_json("GET", "/v1/status")["allocated"]
 
     def _waiting(self, _error, _seconds):

@@ -77,7 +77,7 @@ class Workspace:
 
     def make_room(self, inputs):
         """See to it that the sources and as much again fit: what goes beyond the limit, the cluster evicts. Raises ImageError."""
-        files, limit = self._session.files(), self._session.limit
+        files, limit = self._session.allocated(), self._session.limit
         needed = 2 * sum(os.stat(item.path).st_blocks * 512 for item in inputs if os.path.exists(item.path))
         for name in [name for name in files if _BY_DIGEST.fullmatch(name)]:
             if needed + sum(files.values()) <= limit:

@@ -40,6 +40,9 @@ class Session:
         return self.ask_json("GET", f"/v1/files/{name}/received?digest={digest}&needed=0")["done"]
 
     def files(self):
+        return self.ask_json("GET", "/v1/status")["files"]
+
+    def allocated(self):
         return self.ask_json("GET", "/v1/status")["allocated"]
 
 
