@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import sys
 import tempfile
 
 from ..common import interpreter, packages, versions
-from ..common.errors import ImageError, from_wire
+from ..common.errors import ImageError
 
 # the payload of a module holds what is imported: every kind of work goes along
 from ..work import boot_image, convert, customize, inspect, program  # noqa: F401  pylint: disable=unused-import
@@ -54,25 +53,12 @@ def _stop(child):
             child.wait()
 
 
-def _read(child, on_event):
-    """The last line of the program: its result or error, or None where it died without one."""
-    for line in child.stdout:
-        try:
-            data = json.loads(line)
-        except ValueError:
-            continue
-        if "progress" in data:
-            on_event(data["progress"])
-        else:
-            return data
-    return None
-
-
 def run(job, on_event, lock=None):
     """Do a Job here. on_event(event) is called with its progress; lock: a descriptor the program keeps open too.
 
     Returns a Result. Raises ImageError.
     """
+    answer = wire.Answer(on_event)
     arguments = [_interpreter(job), "-I", "-c", _START.format(program=program.__name__), _payload()]
     with tempfile.TemporaryFile() as errors:
         # a group of its own: a SIGINT of the terminal reaches it once, from here
@@ -83,17 +69,18 @@ def run(job, on_event, lock=None):
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.write(wire.dump("job", job))
                 child.stdin.close()
-            data = _read(child, on_event)
+            for line in child.stdout:
+                answer.read(line)
+                if answer.complete:
+                    break
             child.wait()
         finally:
             _stop(child)
             child.stdout.close()
-        if data is None:
+        if not answer.complete:
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
             words = errors.read().decode("utf-8", "replace").strip()
             ending = f"killed by {signal.Signals(-child.returncode).name}" if child.returncode < 0 else f"exit status {child.returncode}"
             raise ImageError(f"the work program ended without a result ({ending})",
                              todo="look for a lack of memory or an administrator's kill on this host", stderr=words)
-    if "error" in data:
-        raise from_wire(data["error"])
-    return wire.load_result(data["result"])
+    return answer.result()

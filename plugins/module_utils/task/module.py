@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import glob
 import json
 import os
 import sys
@@ -22,62 +20,15 @@ from ..common import advice, versions
 from ..common.canonical import defaults
 from ..common.errors import ImageError, Interrupted, from_os_error
 from ..common.lifeline import Lifeline
-from ..common.progress import PROGRESS_VARIABLE, Progress
+from ..common.progress import Progress
 from ..work.job import Job
+from .progress_file import ProgressFile
 
 #: options of every module that writes an artifact; documented in doc_fragments/artifact.py
 ARTIFACT_SPEC = {
     "force": {"type": "bool", "default": False},
     "verify": {"type": "bool", "default": False},
 }
-
-
-class _Channel:
-    """The file that the action plugin reads progress from; without one, a hole."""
-
-    def __init__(self):
-        self._file = None
-        self._path = os.environ.pop(PROGRESS_VARIABLE, None)
-
-    def __enter__(self):
-        if self._path:
-            with contextlib.suppress(OSError):
-                self._sweep()
-                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                # with become the reader is another user; percentages are no secret
-                os.fchmod(fd, 0o644)
-                self._file = os.fdopen(fd, "w", encoding="utf-8")
-        return self
-
-    def _sweep(self):
-        """Remove what killed runs of this user have left: its lock is free."""
-        stem = self._path.rpartition("-")[0]
-        for old in glob.glob(glob.escape(stem) + "-*"):
-            with contextlib.suppress(OSError):
-                fd = os.open(old, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(old)
-                finally:
-                    os.close(fd)
-
-    def emit(self, event):
-        if self._file:
-            try:
-                self._file.write(json.dumps(event) + "\n")
-                self._file.flush()
-            except OSError:   # a full /tmp must not end the work
-                with contextlib.suppress(OSError):
-                    self._file.close()
-                self._file = None
-
-    def __exit__(self, *exc_info):
-        if self._file:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
 
 
 class ImageModule:
@@ -293,8 +244,8 @@ def run_module(spec, body, files=True, **keywords):
                              "set ansible_python_interpreter.")
     lifeline = Lifeline()
     try:
-        with lifeline, _Channel() as channel, contextlib.ExitStack() as closing:
-            values = body(ImageModule(module, channel.emit, closing))
+        with lifeline, ProgressFile() as progress_file, contextlib.ExitStack() as closing:
+            values = body(ImageModule(module, progress_file.emit, closing))
     except (Interrupted, ImageError, OSError) as error:
         fault = error
         if lifeline.stopped:

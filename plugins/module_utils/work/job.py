@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from ..common.errors import ImageError
+from ..common.errors import ImageError, from_wire
 
 #: raised when the meaning of a Job or a Result changes
 PROTOCOL = 1
@@ -92,6 +92,37 @@ def load_result(data):
     result = Result(**data)
     result.artifacts = [Artifact(**item) for item in result.artifacts]
     return result
+
+
+class Answer:
+    """What a work program says, line by line: each event goes to on_event, what else it says last is its result or its error."""
+
+    def __init__(self, on_event):
+        self._on_event, self._data = on_event, None
+        self.last_event = None
+
+    @property
+    def complete(self):
+        """Whether it has told a result or an error."""
+        return self._data is not None
+
+    def read(self, line):
+        """One line, as bytes. What is none of the wire is passed over: libraries print."""
+        try:
+            data = json.loads(line)
+        except ValueError:
+            return
+        if "progress" in data:
+            self.last_event = data["progress"]
+            self._on_event(self.last_event)
+        else:
+            self._data = data
+
+    def result(self):
+        """The Result, once complete. Raises the ImageError or Interrupted that was told instead."""
+        if "error" in self._data:
+            raise from_wire(self._data["error"])
+        return load_result(self._data["result"])
 
 
 def load_options(cls, data):
