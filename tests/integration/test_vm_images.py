@@ -14,8 +14,10 @@ VARIANTS = [
     {"platform": "olvm", "architecture": "arm64"},
     {"platform": "vmware", "architecture": "amd64", "subformat": "streamOptimized"},
     {"platform": "vmware", "architecture": "amd64", "format": "raw", "name": "ock-1.33-vmware-amd64"},
+    {"platform": {"name": "cloud", "disk_format": "vhdx", "disk_subformat": "fixed", "disk_suffix": ".cloud.vhdx"}, "architecture": "amd64"},
 ]
-NAMES = ["ock-1.33-qemu-amd64.qcow2", "ock-1.33-olvm-arm64.qcow2", "ock-1.33-vmware-amd64.vmdk", "ock-1.33-vmware-amd64.raw"]
+NAMES = ["ock-1.33-qemu-amd64.qcow2", "ock-1.33-olvm-arm64.qcow2", "ock-1.33-vmware-amd64.vmdk", "ock-1.33-vmware-amd64.raw",
+         "ock-1.33-cloud-amd64.cloud.vhdx"]
 
 
 def variables(registry, folder, variants):
@@ -32,7 +34,7 @@ def test_build_again_and_one_more(run, tmp_path, registry, clean_tmp):
     run(PLAYBOOK, extra=variables(registry, folder, VARIANTS))
     assert all((folder / name).exists() for name in NAMES)
     assert hidden(folder) == []
-    for name, kind in zip(NAMES, ("qcow2", "qcow2", "vmdk", "raw")):
+    for name, kind in zip(NAMES, ("qcow2", "qcow2", "vmdk", "raw", "vhdx")):
         assert f'"format": "{kind}"' in disk_format(folder / name)
     times = {name: (folder / name).stat().st_mtime_ns for name in NAMES}
     again = run(PLAYBOOK, extra=variables(registry, folder, VARIANTS))
