@@ -11,7 +11,7 @@ import json
 import sys
 
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients, pod_life
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.cluster import Cluster
 from ansible_collections.ocne.images.plugins.module_utils.builders.remote import transfer
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
@@ -19,7 +19,7 @@ from ansible_collections.ocne.images.plugins.module_utils.files import digests
 
 def main(kubeconfig, namespace, builder, way):
     """Transfers until the input ends; the digest of each is checked at its end."""
-    cluster = kube.Cluster({"kubeconfig": kubeconfig}, namespace)
+    cluster = Cluster({"kubeconfig": kubeconfig}, namespace)
     pod = pod_life.pods_of(cluster, builder)[0]["metadata"]["name"]
     client = (clients.ProxyClient if way == "proxy" else clients.ExecClient)(cluster, pod, clients.read_token(cluster, pod))
     try:

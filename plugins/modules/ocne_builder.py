@@ -146,7 +146,7 @@ error:
 import datetime
 
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients, options, pod_life, pod_spec
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.cluster import ApiFault, Cluster, secrets_of
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.lifeline import surely
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
@@ -157,13 +157,13 @@ def ensure_namespace(m, cluster):
     try:
         cluster.ask("GET", f"/api/v1/namespaces/{cluster.namespace}", doing="looking for the namespace")
         return False
-    except kube.ApiFault as error:
+    except ApiFault as error:
         if error.status != 404:
             raise
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": cluster.namespace}}
     try:
         cluster.ask("POST", "/api/v1/namespaces" + ("?dryRun=All" if m.check else ""), body, doing="making the namespace")
-    except kube.ApiFault as error:
+    except ApiFault as error:
         if error.reason != "AlreadyExists":
             raise
     return True
@@ -237,8 +237,8 @@ def body(m):
     """One run: the values of exit_json."""
     if m.params["state"] == "absent" and bool(m.params["name"]) == m.params["expired"]:
         raise ImageError("state: absent needs either name or expired", todo="give the name of the builder, or expired: true")
-    m.mask(kube.secrets_of(m.params["kubeconfig"]))
-    cluster = kube.Cluster(m.params, m.params["namespace"])
+    m.mask(secrets_of(m.params["kubeconfig"]))
+    cluster = Cluster(m.params, m.params["namespace"])
     return present(m, cluster) if m.params["state"] == "present" else absent(m, cluster)
 
 

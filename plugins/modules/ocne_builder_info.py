@@ -135,7 +135,7 @@ error:
 import datetime
 
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import clients, pod_life, pod_spec
-from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import cluster as kube
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.cluster import CONNECTION_SPEC, Cluster, secrets_of
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
@@ -173,8 +173,8 @@ def activity(cluster, pod):
 
 def body(m):
     """One run: the values of exit_json."""
-    m.mask(kube.secrets_of(m.params["kubeconfig"]))
-    cluster = kube.Cluster(m.params, m.params["namespace"])
+    m.mask(secrets_of(m.params["kubeconfig"]))
+    cluster = Cluster(m.params, m.params["namespace"])
     selector = ",".join([pod_life.selector(m.params["name"]), *m.params["label_selectors"]])
     now, found = datetime.datetime.now(datetime.timezone.utc), []
     for job in sorted(cluster.list("jobs", labelSelector=selector), key=lambda item: item["metadata"]["creationTimestamp"]):
@@ -188,7 +188,7 @@ def body(m):
 
 def main():
     run_module(dict(
-        kube.CONNECTION_SPEC,
+        CONNECTION_SPEC,
         namespace=dict(type="str"),
         name=dict(type="str"),
         label_selectors=dict(type="list", elements="str", default=[]),

@@ -108,9 +108,6 @@ class Jobs:
             raise Refusal(400, "a program is named by its sha256")
         return os.path.join(self._programs, f"{digest}.zip")
 
-    def has_program(self, digest):
-        return os.path.exists(self._program(digest))
-
     def programs(self):
         """The digests of the programs that are here."""
         return sorted(name[:-4] for name in os.listdir(self._programs) if _DIGEST.fullmatch(name[:-4]))

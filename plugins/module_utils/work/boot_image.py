@@ -7,9 +7,8 @@ import dataclasses
 import os
 
 from ..common.errors import ImageError
-from .containers import image as containers
-from .containers import mounted_image as mounted
-from .containers import reference
+from .containers import mounted_image, reference
+from .containers.image import open_image, resolve
 from .containers.layers import Extraction, inside
 from .containers.policy import accepts_everything
 from .containers.skopeo import FILES, Registry, Skopeo
@@ -71,10 +70,10 @@ def run(job, progress):
     image, path = reference.parse(options.source), os.path.join(job.staging, "disk")
     if options.mounted:
         values = dict(options.mounted["values"], changed=True)
-        sha256, size = mounted.take(options.mounted["path"], inside(options.path), path, image.text, progress)
+        sha256, size = mounted_image.take(options.mounted["path"], inside(options.path), path, image.text, progress)
         return _finished(options, image, path, sha256, size, values)
     with Skopeo(image, load_options(Registry, options.registry), job.staging, options.architecture, options.retries, progress) as skopeo:
-        resolved = containers.resolve(skopeo)
+        resolved = resolve(skopeo)
         values = {"image_digest": resolved.digest, "changed": not {resolved.digest, *(resolved.platforms or [])} & set(options.known)}
         if options.describe:
             values.update(_described(skopeo, resolved))
@@ -94,7 +93,7 @@ def _described(skopeo, resolved):
     """What is told of an image, from its manifest and configuration. Raises ImageError where the signature policy has a word in it."""
     if not accepts_everything(skopeo.reference, skopeo.registry.policy):
         raise ImageError("the signature policy (policy.json) must see the image as it is pulled", skopeo.reference.text, "let source_transfer be pull")
-    with containers.open_image(skopeo, resolved) as (_image, digest, manifest, config):
+    with open_image(skopeo, resolved) as (_image, digest, manifest, config):
         layers = manifest.get("layers") or []
         # which of several layers has the disk is only known to those who read them
         return {"manifest_digest": digest, "layer_digest": layers[0]["digest"] if len(layers) == 1 else None, "labels": _labels(config)}
@@ -105,7 +104,7 @@ def _labels(config):
 
 
 def _pull(skopeo, resolved, options, path, progress):
-    with containers.open_image(skopeo, resolved) as (image, digest, manifest, config):
+    with open_image(skopeo, resolved) as (image, digest, manifest, config):
         extraction = Extraction(image, manifest, config, options.path, path, skopeo.reference.text, progress)
         extraction.extract()
     return extraction, {"manifest_digest": digest, "layer_digest": extraction.layer_digest, "labels": _labels(config)}

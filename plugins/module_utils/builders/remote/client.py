@@ -153,7 +153,7 @@ def _reason(error, timeout):
 
 
 class DirectClient(AgentClient):
-    """A plain TCP connection to the agent."""
+    """A plain TCP connection to the agent: for tests, no builder is reached in this way yet."""
 
     def __init__(self, host, port, token):
         super().__init__()

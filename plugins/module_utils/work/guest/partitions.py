@@ -14,7 +14,7 @@ import uuid
 from ...common.errors import ImageError
 from .appliance import guest_error
 
-#: where open_image() mounts the partitions, in the appliance
+#: where mount() has them, in the appliance
 BOOT, ROOT, EFI = "/boot", "/root", "/efi"
 _MOUNTPOINTS = (BOOT, ROOT, EFI)
 _EFI_TYPE = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
