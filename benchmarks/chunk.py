@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The figures of docs/transfers.md: what the parts of a chunk's way cost on one core. `scripts/run python benchmarks/transfers.py`"""
+"""The figures of docs/transfers.md: what the parts of a chunk's way cost on one core. `scripts/run python benchmarks/chunk.py`"""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import hashlib
 import os
 import statistics
 import subprocess
+import sys
 import time
 import zlib
 
-from ansible_collections.ocne.images.plugins.module_utils.agent import content_coding
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote.transfer import CHUNK
+# scripts/run says where this checkout is ocne.images
+sys.path[:0] = os.environ.get("ANSIBLE_COLLECTIONS_PATH", "").split(":")
+
+from ansible_collections.ocne.images.plugins.module_utils.agent import content_coding  # noqa: E402
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote.transfer import CHUNK  # noqa: E402
 
 _TIMES = 9
 
 
 def cost(function):
-    """Median of the processor's and this process's seconds for one chunk."""
+    """Seconds for one chunk, the median."""
     function()
     found = []
     for _time in range(_TIMES):
