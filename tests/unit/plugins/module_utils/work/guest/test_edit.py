@@ -155,7 +155,7 @@ def test_machine_ids_of_all_deployments(guest, image, top):
     (image / "root/ostree/deploy/ock/var/lib/dbus").mkdir()
     (image / "root/ostree/deploy/ock/var/lib/dbus/machine-id").write_text("0" * 32 + "\n")
     assert edit(guest, identity={"machine_id": "remove"})["machine_id_removed"] is True
-    assert not [path for path in image.rglob("machine-id")]
+    assert list(image.rglob("machine-id")) == []
     assert edit(guest, identity={"machine_id": "remove"})["machine_id_removed"] is False
 
 
