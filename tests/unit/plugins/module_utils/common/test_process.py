@@ -71,9 +71,8 @@ def test_a_child_dies_with_its_parent(tmp_path):
     source = f"""
 import os, signal, subprocess
 from {process.__name__} import start
-child = start(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+child = start(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 print(child.pid, flush=True)
-os.set_inheritable(child.stdin.fileno(), True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     ended = subprocess.run([sys.executable, "-c", source], env=environment(), stdout=subprocess.PIPE, check=False)

@@ -51,8 +51,8 @@ class Pod:
     def manager(self, name, works=True):
         """A package manager that brings what is missing, or fails."""
         bring = "".join(f"printf '#!{self.shell}\\n' >{self.folder}/bin/{tool}; chmod 755 {self.folder}/bin/{tool}\n" for tool in packages.TOOLS)
-        self.program(name, f'echo "$@" >>{self.folder}/{name}.told\n' + (f"{bring}: >{self.folder}/bin/python3.guestfs" if works else
-                                                                        "echo first; echo 'no such package' >&2; exit 1"))
+        lines = f"{bring}: >{self.folder}/bin/python3.guestfs" if works else "echo first; echo 'no such package' >&2; exit 1"
+        self.program(name, f'echo "$@" >>{self.folder}/{name}.told\n{lines}')
 
     def told(self, name):
         return (self.folder / f"{name}.told").read_text().splitlines()

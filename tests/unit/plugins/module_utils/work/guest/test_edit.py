@@ -106,7 +106,7 @@ def test_an_image_without_a_partition(image, top, name):
 
 
 def test_new_uuids_and_all_that_names_the_old_ones(guest, image, top):
-    fstab = f"# caf\udce9\nUUID={ROOT_ID} / xfs defaults 0 0\nUUID={BOOT_ID.upper()} /boot xfs defaults 0 0\n"
+    fstab = f"# caf\udce9\nUUID={ROOT_ID.upper()} / xfs defaults 0 0\nUUID={BOOT_ID} /boot xfs defaults 0 0\n"
     config = f"search --fs-uuid {BOOT_ID}\n"
     places = [top / "etc/fstab", image / "root" / OTHER / "etc/fstab"]
     files = [image / "boot/grub2/grub.cfg", image / "efi/EFI/redhat/bootuuid.cfg"]
@@ -118,7 +118,7 @@ def test_new_uuids_and_all_that_names_the_old_ones(guest, image, top):
     values = edit(guest, NEW)
     assert values["uuids"] == NEW
     assert {part.name: part.uuid for part in read_partitions(guest, "/dev/sda") if part.uuid} == NEW
-    after = fstab.replace(ROOT_ID, NEW["root"]).replace(BOOT_ID.upper(), NEW["boot"]).encode("utf-8", "surrogateescape")
+    after = fstab.replace(ROOT_ID.upper(), NEW["root"]).replace(BOOT_ID, NEW["boot"]).encode("utf-8", "surrogateescape")
     assert [place.read_bytes() for place in places] == [after, after]
     assert [file.read_text() for file in files] == [config.replace(BOOT_ID, NEW["boot"])] * 2
     assert f"root=UUID={NEW['root']} " in values["kernel_command_lines"][0]["options"]
@@ -155,7 +155,7 @@ def test_machine_ids_of_all_deployments(guest, image, top):
     (image / "root/ostree/deploy/ock/var/lib/dbus").mkdir()
     (image / "root/ostree/deploy/ock/var/lib/dbus/machine-id").write_text("0" * 32 + "\n")
     assert edit(guest, identity={"machine_id": "remove"})["machine_id_removed"] is True
-    assert not [path for path in image.rglob("machine-id")]
+    assert list(image.rglob("machine-id")) == []
     assert edit(guest, identity={"machine_id": "remove"})["machine_id_removed"] is False
 
 
