@@ -21,6 +21,7 @@ from ansible_collections.ocne.images.plugins.module_utils.common.progress import
 
 _display = Display()
 _INTERVAL = 5   # seconds between two lines, unless ocne_images_progress_interval says otherwise
+_LONGEST_INTERVAL = 3600   # seconds; nobody waits for longer
 _MARKER = b"ocne-images-channel:"
 
 
@@ -102,7 +103,7 @@ class LiveProgressAction(ActionBase):
         if str(wanted).lower() in ("false", "no", "off", "0") or self._task.no_log:
             return None
         try:
-            interval = max(0.5, float(self._templar.template(task_vars.get("ocne_images_progress_interval", _INTERVAL))))
+            interval = min(_LONGEST_INTERVAL, max(0.5, float(self._templar.template(task_vars.get("ocne_images_progress_interval", _INTERVAL)))))
         except (TypeError, ValueError):
             interval = _INTERVAL
         path = f"{self._temporary_folder()}/ocne-images-progress-{int(time.time())}{secrets.token_hex(8)}"

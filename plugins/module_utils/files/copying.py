@@ -24,6 +24,7 @@ def copy(source, target, progress):
             progress.phase("copy image", size)
             with contextlib.suppress(OSError):
                 fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
+                progress.finish()
                 return
             os.truncate(write.fileno(), size)
             offset = 0

@@ -74,7 +74,7 @@ def explain(words, reference, status=None):
     line = words.splitlines()[-1] if words else f"skopeo ended with exit status {status}"
     found = re.search(r'level=fatal msg="(.*)"\s*$', line)
     line = found.group(1).replace('\\"', '"') if found else line
-    what, todo = f"skopeo: {line}", None
+    what, todo = f"skopeo: {line}" if words else line, None
     for pattern, meaning, then in _MEANINGS:
         if re.search(pattern, line, re.IGNORECASE):
             what, todo = meaning.format(detail=_tail(line)), then

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 
 from ...common import process
 from ...common.errors import ImageError
@@ -18,6 +19,7 @@ MEMORY_LIMIT = 4 << 30
 SECONDS_LIMIT = 300
 #: processor time for each GiB that a guest sees, of one that reads all of them, seconds: zlib takes 25 of it on a slow machine
 _SECONDS_PER_GIB = 300
+_LAST_WORDS = 4000   # bytes of what it says that are told
 
 
 def named(path):
@@ -38,19 +40,21 @@ def _seconds(virtual_size):
 
 def _with_percent(arguments, where, doing, progress, seconds):
     """Run qemu-img with -p: its `(12.34/100%)` goes to progress, a phase in percent. Raises ImageError."""
-    with process.start(arguments, MEMORY_LIMIT, seconds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        os.set_blocking(child.stderr.fileno(), False)
-        while True:
-            text = os.read(child.stdout.fileno(), 4096)
-            if not text:
-                break
-            found = re.findall(rb"\((\d+(?:\.\d+)?)/100%\)", text)
-            if found:
-                progress.update(float(found[-1]))
-        child.wait()
-        errors = child.stderr.read() or b""
+    # a file: a pipe that is full of warnings would stop it for ever
+    with tempfile.TemporaryFile() as errors:
+        with process.start(arguments, MEMORY_LIMIT, seconds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as child:
+            while True:
+                text = os.read(child.stdout.fileno(), 4096)
+                if not text:
+                    break
+                found = re.findall(rb"\((\d+(?:\.\d+)?)/100%\)", text)
+                if found:
+                    progress.update(float(found[-1]))
+            child.wait()
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - _LAST_WORDS))
+        words = errors.read()
     if child.returncode:
-        raise process.failed(arguments[0], child.returncode, errors, where, doing)
+        raise process.failed(arguments[0], child.returncode, words, where, doing)
 
 
 # --- what is there -----------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def test_builder_pods(options, golden):
     (ocne_boot_image.Facts, ["reference", "digest"], {"archive": None}),
     (inspect.Options, ["src", "src_format"], {"contents": True, "check": False, "files": [], "read": [], "max_read_size": 1 << 20}),
     (pod_spec.PodOptions, [], {"image": "container-registry.oracle.com/os/oraclelinux:9", "architecture": None, "workspace": "20Gi", "deadline": 7200,
-                         "idle_timeout": 900, "security": "baseline", "kvm": None, "environment": {}, "pod_overrides": {}}),
+                               "idle_timeout": 900, "security": "baseline", "kvm": None, "environment": {}, "pod_overrides": {}}),
 ])
 def test_defaults_are_what_they_were(kind, required, defaults):
     found = canonical.defaults(kind)

@@ -130,7 +130,7 @@ def test_where_there_is_no_file(task, shown, variables, fields):
     assert seen == [None] and bool(result["called"].get("wrap_async")) == ("async" in fields)
 
 
-@pytest.mark.parametrize("interval", ["many", None, -5, 0.001, "1e9"])
+@pytest.mark.parametrize("interval", ["many", None, -5, 0.001, "1e9", ".inf", "inf", "1e300"])
 def test_an_interval_that_is_none(task, shown, interval):
     assert task(lambda path, environment: None, {"ocne_images_progress_interval": interval})["changed"] is True
 

@@ -111,7 +111,7 @@ def test_only_what_differs_from_a_base(agent, client):
 
 def test_a_file_of_a_job(agent, client):
     start(client, "maker", "folder = json.loads(sys.stdin.readline())['job']['staging']\nos.mkdir(folder + '/0')\n"
-                            "open(folder + '/0/a b.img', 'w').write('made')")
+                           "open(folder + '/0/a b.img', 'w').write('made')")
     follow(client, "maker")
     assert client.request("GET", "/v1/files/jobs/maker/0/a%20b.img/part?ranges=0:4").body == b"made"
     client.json("POST", "/v1/files/kept", {"source": "jobs/maker/0/a b.img", "digest": sha256(b"made")})

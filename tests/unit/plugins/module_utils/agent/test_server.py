@@ -90,7 +90,7 @@ def test_sigterm_stops_the_jobs(tmp_path):
     with Agent(tmp_path, grace=0.5) as other:
         client = other.client()
         start(client, "polite", "def end(*_):\n    print('cleaned')\n    sys.exit(0)\n"
-                                 "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(60)")
+                                "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(60)")
         start(client, "deaf", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
         outputs = [tmp_path / f"workspace/jobs/{name}/output" for name in ("polite", "deaf")]
         until(lambda: all(path.read_text().endswith("\n") for path in outputs))

@@ -15,8 +15,7 @@ import threading
 import time
 import zipfile
 
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote import client as client
-from ansible_collections.ocne.images.plugins.module_utils.builders.remote import package
+from ansible_collections.ocne.images.plugins.module_utils.builders.remote import client, package
 from ansible_collections.ocne.images.plugins.module_utils.work import program as work_program
 
 TOKEN = "only-the-two-ends-know"

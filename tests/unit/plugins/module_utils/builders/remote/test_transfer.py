@@ -250,7 +250,7 @@ def test_a_wrong_part_of_another_push_is_sent_again(agent, client, tmp_path, nam
     digest = sha256(path)
     other = os.urandom(256 << 10)
     client.request("PUT", f"/v1/files/{name}/chunk?digest={digest}&size={MIB}&ranges=0:{len(other)}", other,
-                    {"X-Crc32": transfer.content_coding.checksum(other)})
+                   {"X-Crc32": transfer.content_coding.checksum(other)})
     transfer.push(client, path, name, digest, silent())
     assert same(path, agent.workspace / "files" / name)
 

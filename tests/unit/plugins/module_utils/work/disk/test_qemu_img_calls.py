@@ -65,3 +65,10 @@ def test_percent_and_a_fault(tmp_path, tool):
 def test_nothing_else_starts_it():
     starts = {str(path.relative_to(PLUGINS)) for path in PLUGINS.rglob("*.py") if re.search(r'\["qemu-img"', path.read_text())}
     assert starts == {"module_utils/work/disk/qemu_img.py"}
+
+
+def test_many_warnings_do_not_stop_it(tmp_path, tool):
+    tool("yes warning | head -c 1000000 >&2; echo 'qemu-img: it broke' >&2; exit 1")
+    with pytest.raises(ImageError, match="it broke") as caught:
+        qemu_img.convert(str(tmp_path / "a"), "raw", str(tmp_path / "b"), "qcow2", GIB, silent())
+    assert len(caught.value.details["stderr"]) <= 4000
