@@ -175,9 +175,9 @@ def present(m, cluster):
     answer = {"name": name, "namespace": cluster.namespace, "builder": options.returned(m.params, name, cluster.namespace), "changed": True}
     wanted = pod_life.job_manifest(cluster, name, pod_options)
     new_namespace = m.params["create_namespace"] and ensure_namespace(m, cluster)
-    job = None if new_namespace else cluster.get("jobs", name)
-    if job and pod_life.active(job):
-        if pod_spec.differs(job, pod_options.digest()):
+    batch_job = None if new_namespace else cluster.get("jobs", name)
+    if batch_job and pod_life.active(batch_job):
+        if pod_spec.differs(batch_job, pod_options.digest()):
             raise ImageError("there is a builder of that name with other options", f"builder {name}, namespace {cluster.namespace}",
                              "remove it first (state: absent), or choose another name")
         answer["changed"] = False
@@ -186,7 +186,7 @@ def present(m, cluster):
         if not new_namespace:   # in one that is not there yet nothing can be tried
             pod_life.dry_run(cluster, wanted)
     else:
-        if job:
+        if batch_job:
             pod_life.remove(cluster, name)
         token = pod_life.create(cluster, name, pod_options)
     if not m.check:
@@ -202,27 +202,27 @@ def present(m, cluster):
     return answer
 
 
-def expired(job):
+def expired(batch_job):
     """Whether a builder has ended, or is past its deadline."""
-    if not pod_life.active(job):
+    if not pod_life.active(batch_job):
         return True
-    started = (job.get("status") or {}).get("startTime")
+    started = (batch_job.get("status") or {}).get("startTime")
     if not started:
         return False
     age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(started.replace("Z", "+00:00"))
-    return age.total_seconds() > job["spec"].get("activeDeadlineSeconds", float("inf"))
+    return age.total_seconds() > batch_job["spec"].get("activeDeadlineSeconds", float("inf"))
 
 
 def absent(m, cluster):
     if m.params["expired"]:
         selector = ",".join([pod_life.selector(), *m.params["label_selectors"]])
-        names = [job["metadata"]["name"] for job in cluster.list("jobs", labelSelector=selector) if expired(job)]
+        names = [batch_job["metadata"]["name"] for batch_job in cluster.list("jobs", labelSelector=selector) if expired(batch_job)]
     else:
-        job = cluster.get("jobs", m.params["name"])
-        if job and pod_spec.LABEL not in (job["metadata"].get("labels") or {}):
+        batch_job = cluster.get("jobs", m.params["name"])
+        if batch_job and pod_spec.LABEL not in (batch_job["metadata"].get("labels") or {}):
             raise ImageError("the Job of that name is no builder of ocne.images", f"job {m.params['name']}, namespace {cluster.namespace}",
                              "check the name: it is left alone")
-        names = [m.params["name"]] if job else []
+        names = [m.params["name"]] if batch_job else []
     if not m.check:
         names = [name for name in names if pod_life.remove(cluster, name, m.params["wait_timeout"])]
     answer = {"namespace": cluster.namespace, "removed": names, "changed": bool(names)}

@@ -140,18 +140,18 @@ from ansible_collections.ocne.images.plugins.module_utils.common.errors import I
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
 
-def describe(job, pod, now):
+def describe(batch_job, pod, now):
     """What the API server tells of one builder."""
-    metadata, phase = job["metadata"], ((pod or {}).get("status") or {}).get("phase")
+    metadata, phase = batch_job["metadata"], ((pod or {}).get("status") or {}).get("phase")
     created = datetime.datetime.fromisoformat(metadata["creationTimestamp"].replace("Z", "+00:00"))
-    if pod_life.active(job):
+    if pod_life.active(batch_job):
         state = "running" if phase == "Running" else "starting"
     else:
-        state = "succeeded" if (job.get("status") or {}).get("succeeded") else "failed"
+        state = "succeeded" if (batch_job.get("status") or {}).get("succeeded") else "failed"
     return {"name": metadata["name"], "owner": (metadata.get("annotations") or {}).get(pod_spec.OWNER_ANNOTATION),
             "pod": pod["metadata"]["name"] if pod else None, "node": (pod["spec"].get("nodeName") if pod else None), "state": state,
             "reason": pod_life.ending(pod) if pod else None, "created": metadata["creationTimestamp"],
-            "age": int((now - created).total_seconds()), "deadline": job["spec"].get("activeDeadlineSeconds")}
+            "age": int((now - created).total_seconds()), "deadline": batch_job["spec"].get("activeDeadlineSeconds")}
 
 
 def activity(cluster, pod):
@@ -177,9 +177,9 @@ def body(m):
     cluster = Cluster(m.params, m.params["namespace"])
     selector = ",".join([pod_life.selector(m.params["name"]), *m.params["label_selectors"]])
     now, found = datetime.datetime.now(datetime.timezone.utc), []
-    for job in sorted(cluster.list("jobs", labelSelector=selector), key=lambda item: item["metadata"]["creationTimestamp"]):
-        pods = pod_life.pods_of(cluster, job["metadata"]["name"], job)
-        result = describe(job, pods[0] if pods else None, now)
+    for batch_job in sorted(cluster.list("jobs", labelSelector=selector), key=lambda item: item["metadata"]["creationTimestamp"]):
+        pods = pod_life.pods_of(cluster, batch_job["metadata"]["name"], batch_job)
+        result = describe(batch_job, pods[0] if pods else None, now)
         if m.params["activity"]:
             result.update(activity(cluster, result["pod"]) if result["state"] == "running" else {"jobs": [], "free_bytes": None})
         found.append(result)

@@ -51,11 +51,11 @@ def selector(name=None):
     return ",".join([*labels, f"{pod_spec.LABEL}={name}" if name else pod_spec.LABEL])
 
 
-def active(job):
+def active(batch_job):
     """Whether a Job has not ended, nor is being removed."""
     ended = any(item["type"] in ("Complete", "Failed", "FailureTarget", "SuccessCriteriaMet") and item["status"] == "True"
-                for item in (job.get("status") or {}).get("conditions") or [])
-    return not ended and not job["metadata"].get("deletionTimestamp")
+                for item in (batch_job.get("status") or {}).get("conditions") or [])
+    return not ended and not batch_job["metadata"].get("deletionTimestamp")
 
 
 def dry_run(cluster, made):
@@ -110,11 +110,11 @@ def remove(cluster, name, wait_timeout=60):
     return True
 
 
-def pods_of(cluster, name, job=None):
+def pods_of(cluster, name, batch_job=None):
     """The pods of a builder, or only those of this very Job of it."""
     found = cluster.list("pods", labelSelector=f"{pod_spec.LABEL}={name}")
-    return [pod for pod in found if job is None or any(
-        owning["uid"] == job["metadata"]["uid"] for owning in pod["metadata"].get("ownerReferences") or [])]
+    return [pod for pod in found if batch_job is None or any(
+        owning["uid"] == batch_job["metadata"]["uid"] for owning in pod["metadata"].get("ownerReferences") or [])]
 
 
 def wait(cluster, name, timeout, progress):
@@ -123,15 +123,15 @@ def wait(cluster, name, timeout, progress):
     began, unschedulable = time.monotonic(), None
     look = began + _LOOK
     while True:
-        job = cluster.get("jobs", name)
-        if job is None:
+        batch_job = cluster.get("jobs", name)
+        if batch_job is None:
             raise ImageError("it is gone", f"builder {name}", "somebody or its deadline has removed it: run the task again")
-        pods = pods_of(cluster, name, job)
+        pods = pods_of(cluster, name, batch_job)
         pod = pods[0] if pods else None
         if pod is None:
-            if not active(job):
-                raise ImageError(f"the pod did not start: {_last_condition(job)}", f"builder {name}")
-            _refused(cluster, name, job)
+            if not active(batch_job):
+                raise ImageError(f"the pod did not start: {_last_condition(batch_job)}", f"builder {name}")
+            _refused(cluster, name, batch_job)
         else:
             if _running(pod):
                 progress.finish()
@@ -224,9 +224,9 @@ def fate(cluster, pod_name, wait_seconds=0):
         return None
     where = f"pod {pod_name}, namespace {cluster.namespace}"
     # the pod that goes at the deadline of its Job is not told why
-    job = ended_job(cluster, pod_name.rpartition("-")[0])
-    if job and any(item.get("reason") == "DeadlineExceeded" for item in (job.get("status") or {}).get("conditions") or []):
-        return ImageError(f"the builder pod was ended at its deadline of {job['spec']['activeDeadlineSeconds']} s", where,
+    batch_job = ended_job(cluster, pod_name.rpartition("-")[0])
+    if batch_job and any(item.get("reason") == "DeadlineExceeded" for item in (batch_job.get("status") or {}).get("conditions") or []):
+        return ImageError(f"the builder pod was ended at its deadline of {batch_job['spec']['activeDeadlineSeconds']} s", where,
                           "raise deadline, and run the task again")
     return ImageError(f"the builder pod has ended: {why}", where, after(why))
 
@@ -240,9 +240,9 @@ def ended_job(cluster, name):
     """The Job whose pod is ending, with its own condition, which comes some moments after that; None where it is gone."""
     deadline = time.monotonic() + _END_TIMEOUT
     while True:
-        job = cluster.get("jobs", name, may_retry=False)
-        if job is None or not active(job) or time.monotonic() > deadline:
-            return job
+        batch_job = cluster.get("jobs", name, may_retry=False)
+        if batch_job is None or not active(batch_job) or time.monotonic() > deadline:
+            return batch_job
         time.sleep(_PAUSE)
 
 
@@ -256,9 +256,9 @@ def _events(cluster, involved, reasons=None):
     return [item for item in found if reasons is None or item.get("reason") in reasons]
 
 
-def _refused(cluster, name, job):
+def _refused(cluster, name, batch_job):
     """Raise where the Job's pod is refused by the API server."""
-    for event in _events(cluster, job, ("FailedCreate",)):
+    for event in _events(cluster, batch_job, ("FailedCreate",)):
         message = event.get("message", "").removeprefix("Error creating: ")
         raise ImageError(f"the cluster refuses the pod: {message}", f"builder {name}, namespace {cluster.namespace}", admission_todo(message))
 
@@ -292,8 +292,8 @@ def _no_node(pod):
     return None
 
 
-def _last_condition(job):
-    conditions = (job.get("status") or {}).get("conditions") or []
+def _last_condition(batch_job):
+    conditions = (batch_job.get("status") or {}).get("conditions") or []
     return conditions[-1].get("message") or conditions[-1].get("reason") if conditions else "it was removed"
 
 

@@ -44,15 +44,15 @@ class Session:
             return True
         self.cluster = self.cluster or cluster.Cluster(self.params, self.params.get("namespace"))
         name = self.params.get("name")
-        job = self.cluster.get("jobs", name) if name else None
-        if job and pod_life.active(job):
+        batch_job = self.cluster.get("jobs", name) if name else None
+        if batch_job and pod_life.active(batch_job):
             self._reach(name, None)
         elif name and not self.params["create"]:
-            raise self._missing("there is no such builder" if job is None else "the builder has ended")
+            raise self._missing("there is no such builder" if batch_job is None else "the builder has ended")
         elif not make:
             return False
         else:
-            if job:
+            if batch_job:
                 pod_life.remove(self.cluster, name)
             self._make(name, find() if find else None)
         made = self.cluster.get("pods", self.pod)
