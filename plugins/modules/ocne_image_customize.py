@@ -414,7 +414,7 @@ class Source:
     def recipe(self):
         if self._digest is None:
             self._digest = identity(self.path, self._m.progress, self._m.params["verify"],
-                                              sparse=self._m.params["src_format"] == "raw", read_path=self.read_path)
+                                    sparse=self._m.params["src_format"] == "raw", read_path=self.read_path)
         return {"sha256": self._digest}
 
 

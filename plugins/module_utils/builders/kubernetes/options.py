@@ -44,9 +44,9 @@ def pod_options(params):
             raise ImageError(f"{name} is {params[name]}", todo="give a positive number of seconds")
     pod_spec.parse_quantity(params["workspace"])
     return pod_spec.PodOptions(image=params["image"], architecture=params["architecture"], workspace=params["workspace"],
-                                  deadline=params["deadline"], idle_timeout=params["idle_timeout"], security=params["security"], kvm=params["kvm"],
-                                  environment={name: str(value) for name, value in (params["environment"] or {}).items()},
-                                  pod_overrides=pod_spec.canonical(params["pod_overrides"]))
+                               deadline=params["deadline"], idle_timeout=params["idle_timeout"], security=params["security"], kvm=params["kvm"],
+                               environment={name: str(value) for name, value in (params["environment"] or {}).items()},
+                               pod_overrides=pod_spec.canonical(params["pod_overrides"]))
 
 
 def returned(params, name, namespace):

@@ -28,7 +28,7 @@ def send(client, name, data, digest=None, size=None, ranges=None, check=None):
     digest, size = digest or sha256(data), len(data) if size is None else size
     ranges = ranges or f"0:{len(data)}"
     return client.request("PUT", f"/v1/files/{name}/chunk?digest={digest}&size={size}&ranges={ranges}", data,
-                           {"X-Crc32": check or content_coding.checksum(data)})
+                          {"X-Crc32": check or content_coding.checksum(data)})
 
 
 def start(client, name, source, **job):

@@ -23,13 +23,13 @@ def removed(monkeypatch):
 
 @pytest.fixture
 def made(monkeypatch):
-    """A Session; its pod is made, and then `made.fault` is raised where it has one."""
+    """A Session; its pod is made, and then what is in `made.fault` is raised."""
     found = session.Session({"source_transfer": "auto", "wait_timeout": 1}, silent())
-    found.cluster, found.fault = SimpleNamespace(retry_seconds=0, namespace="ns"), None
+    found.cluster, found.fault = SimpleNamespace(retry_seconds=0, namespace="ns"), []
 
     def ready(_cluster, name, *_arguments):
-        if found.fault:
-            raise found.fault
+        for fault in found.fault:
+            raise fault
         return f"{name}-pod", SimpleNamespace(close_all=lambda: None), {}
 
     monkeypatch.setattr(options, "pod_options", lambda params: None)
@@ -40,7 +40,7 @@ def made(monkeypatch):
 
 @pytest.mark.parametrize("fault", [ImageError("no node can take the pod"), Interrupted("received SIGTERM"), RuntimeError("a defect")])
 def test_a_named_pod_that_nobody_can_use_is_removed(made, removed, fault):
-    made.fault = fault
+    made.fault = [fault]
     with pytest.raises(type(fault)):
         made._make("b1", None)
     assert removed == ["b1"]
@@ -48,7 +48,7 @@ def test_a_named_pod_that_nobody_can_use_is_removed(made, removed, fault):
 
 @pytest.mark.parametrize("fault", [ImageError("no node can take the pod"), Interrupted("received SIGTERM")])
 def test_a_pod_of_its_own_goes_whatever_happens(made, removed, fault):
-    made.fault = fault
+    made.fault = [fault]
     with pytest.raises(type(fault)):
         made._make(None, None)
     name, = {made._own}
