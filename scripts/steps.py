@@ -98,6 +98,8 @@ class Runner:
                     self._wait()
         except BaseException:
             self._stop()
+            for run in self.running.values():
+                self._show(run, "stopped")
             raise
         finally:
             subprocess.run([ROOT / "scripts/test-integration", "lab-down"], cwd=ROOT, env=self._environment(), check=False)
@@ -151,7 +153,11 @@ class Runner:
         run.status = "failed" if code not in (0, SKIPPED) else "skipped" if code else "passed"
         self.outcome[run.step.name] = run.status
         self.ended.append(run)
-        say(f"\n━━ {run.step.name}: {run.status} after {clock(run.ended - run.began)}")
+        self._show(run, run.status)
+
+    @staticmethod
+    def _show(run, status):
+        say(f"\n━━ {run.step.name}: {status} after {clock((run.ended or time.monotonic()) - run.began)}")
         sys.stdout.buffer.write(run.log.read_bytes())
         say("")
 
