@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -52,16 +53,33 @@ def refused(play, folder):
 
 
 class Filler(threading.Thread):
-    """Fills the file system as soon as the task's staging folder is seen: the early check has passed by then, or sees it."""
+    """Fills the file system as soon as the task's staging folder is seen: the early check has passed by then, or sees it.
 
-    def __init__(self, folder, leave):
+    The play is stopped meanwhile: else it may be ready before, as the memory of the file system takes its time.
+    """
+
+    def __init__(self, folder, leave, play):
         super().__init__(daemon=True)
-        self.folder, self.leave = folder, leave
+        self.folder, self.leave, self.play = folder, leave, play
 
     def run(self):
         deadline = time.monotonic() + 300
         while not hidden(self.folder) and time.monotonic() < deadline:
             time.sleep(0.005)
+        with self._stopped():
+            self._fill()
+
+    @contextlib.contextmanager
+    def _stopped(self):
+        pids = self.play.pids()
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            if number == signal.SIGSTOP:
+                yield
+
+    def _fill(self):
         with open(self.folder / "filler", "wb") as file:
             size = 0
             while True:
@@ -85,13 +103,14 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("when", ["before", "during"])
-def test_full(run, small, registry, tiny, real, case, when):
+def test_full(start, small, registry, tiny, real, case, when):
     module, options = CASES[case]
     folder = small("1m" if when == "before" else "1500m")
     # an appliance gives the filler time enough; the others take it by their size
     source = tiny["tiny"] if module == "ocne_image_customize" else real
     extra = {"source": f"{registry['plain']['address']}/olcne/ock:1.33", "src": source, "dest": str(folder / "disk")}
+    play = start(task(module, dict(options, dest='"{{ dest }}"')), extra=extra)
     if when == "during":
-        Filler(folder, os.stat(source).st_size // 4).start()
-    play = run(task(module, dict(options, dest='"{{ dest }}"')), fails=True, extra=extra)
+        Filler(folder, os.stat(source).st_size // 4, play).start()
+    assert play.wait(600) and "Traceback" not in play.text, play.text
     refused(play, folder)
