@@ -82,8 +82,8 @@ class Filler(threading.Thread):
     def _fill(self):
         with open(self.folder / "filler", "wb") as file:
             size = 0
-            while True:
-                status = os.statvfs(self.folder)
+            for _attempt in range(100):
+                status = os.fstatvfs(file.fileno())
                 more = status.f_bavail * status.f_frsize - self.leave
                 if more <= 0:
                     return
