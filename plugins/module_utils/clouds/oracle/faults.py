@@ -86,7 +86,8 @@ def call(function, *args, doing, where=None, retry_seconds=RETRY_SECONDS, found=
             if fault is None:
                 raise
             failed.append(fault)
-            raise fault from error
+            # what is below may have the address of a pre-authenticated request in its words
+            raise fault from None
 
     def left(error, _failures, seconds):
         if not getattr(error, "passing", False):

@@ -115,9 +115,9 @@ class Session:
 
     # --- clients -------------------------------------------------------------------------------------
 
-    def object_storage(self):
-        """A new ObjectStorageClient. A client is for one thread at a time."""
-        return self._client(self._oci.object_storage.ObjectStorageClient, "object_storage")
+    def object_storage(self, region=None):
+        """A new ObjectStorageClient, of another region where one is given. Each client is for one thread at a time."""
+        return self._client(self._oci.object_storage.ObjectStorageClient, "object_storage", region)
 
     def compute(self):
         """A new ComputeClient."""
@@ -135,12 +135,13 @@ class Session:
         """The address that was given for a service, or None."""
         return self._endpoints.get(service)
 
-    def _client(self, kind, service):
+    def _client(self, kind, service, region=None):
         # who retries is faults.call(): the SDK's own way neither hears of Retry-After, nor of a deed whose answer was lost
-        more = {"service_endpoint": self._endpoints[service]} if service in self._endpoints else {}
+        more = {"service_endpoint": self._endpoints[service]} if service in self._endpoints and not region else {}
+        more.update(retry_strategy=self._oci.retry.NoneRetryStrategy(),
+                    circuit_breaker_strategy=self._oci.circuit_breaker.NoCircuitBreakerStrategy())
         try:
-            client = kind(self._config, signer=self._signer, retry_strategy=self._oci.retry.NoneRetryStrategy(), timeout=self._time_outs,
-                          circuit_breaker_strategy=self._oci.circuit_breaker.NoCircuitBreakerStrategy(), **more)
+            client = kind(dict(self._config, region=region or self.region), signer=self._signer, timeout=self._time_outs, **more)
         except self._oci.exceptions.InvalidConfig as error:
             words = ", ".join(f"{word} is {fault}" for word, fault in sorted(error.errors.items())) if isinstance(error.errors, dict) else str(error)
             raise ImageError(f"the configuration cannot be used: {words}", self._told(), "correct it") from error
