@@ -30,8 +30,8 @@ SHAPES = {
         "VM.Standard.E4.Flex", "VM.Standard.E5.Flex", "VM.Standard.E6.Flex", "VM.Standard2.1", "VM.Standard2.2", "VM.Standard2.4", "VM.Standard2.8",
         "VM.Standard2.16", "VM.Standard2.24", "VM.Standard3.Flex", "VM.Optimized3.Flex", "VM.DenseIO2.8", "VM.DenseIO2.16", "VM.DenseIO2.24",
         "VM.DenseIO.E4.Flex", "VM.DenseIO.E5.Flex", "VM.GPU2.1", "VM.GPU3.1", "VM.GPU3.2", "VM.GPU3.4", "VM.GPU.A10.1", "VM.GPU.A10.2",
-        "BM.Standard2.52", "BM.Standard3.64", "BM.Standard.E2.64", "BM.Standard.E3.128", "BM.Standard.E4.128", "BM.Standard.E5.192", "BM.Optimized3.36",
-        "BM.DenseIO2.52", "BM.DenseIO.E4.128", "BM.DenseIO.E5.128"),
+        "BM.Standard2.52", "BM.Standard3.64", "BM.Standard.E2.64", "BM.Standard.E3.128", "BM.Standard.E4.128", "BM.Standard.E5.192",
+        "BM.Optimized3.36", "BM.DenseIO2.52", "BM.DenseIO.E4.128", "BM.DenseIO.E5.128"),
     (OCI, "arm64"): ("VM.Standard.A1.Flex", "VM.Standard.A2.Flex", "BM.Standard.A1.160"),
     (PCA, "amd64"): ("VM.PCAStandard.E5.Flex",),
     (PCA, "arm64"): (),
@@ -45,7 +45,8 @@ def launch_metadata(cloud, architecture, operating_system, operating_system_vers
     with it, and not for "pca", firmware and launch mode are also capabilities of the image, which nobody can launch otherwise.
     """
     if (cloud, architecture) not in SHAPES:
-        raise ImageError(f"there are no launch options for {architecture} images of {cloud}", todo="use amd64 or arm64", known=sorted(map(list, SHAPES)))
+        raise ImageError(f"there are no launch options for {architecture} images of {cloud}", todo="use amd64 or arm64",
+                         known=sorted(map(list, SHAPES)))
     names = SHAPES[cloud, architecture] if shapes is None else shapes
     restricted = cloud == OCI and schema_version is not None
     return {
