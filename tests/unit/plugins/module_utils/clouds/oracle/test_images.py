@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import secrets
+import tarfile
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import images, work_requests
+from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import images, launch_metadata, schemas, shapes, work_requests
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
-pytest.importorskip("oci", reason="the SDK of Oracle's cloud (oci) is not installed")
+pytest.importorskip("oci.core", reason="the SDK of Oracle's cloud (oci) is not installed")
 READS = ("get_", "list_", "head_")
 
 
@@ -77,6 +80,25 @@ def test_who_needs_a_uri(cloud, account, wanted):
     with pytest.raises(CloudFault) as caught:
         account.create(wanted(), images.new_token())
     assert not images.needs_uri(caught.value)
+
+
+@pytest.mark.parametrize("kind", [launch_metadata.OCI, launch_metadata.PCA])
+def test_an_archive_says_itself_how_its_image_is_launched(cloud, account, wanted, patience, disk, tmp_path, kind):
+    about, path = launch_metadata.launch_metadata(kind, "amd64", "OCK", "1.33", schema_version="f1b1b1d0-0003"), tmp_path / "image.oci"
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo(launch_metadata.METADATA_MEMBER)
+        member.size = len(launch_metadata.encoded(about))
+        archive.addfile(member, io.BytesIO(launch_metadata.encoded(about)))
+        archive.add(disk, launch_metadata.DISK_MEMBER)
+    bucket = cloud.bucket()
+    cloud.storage.put_object(cloud.namespace, bucket, "image.oci", path.read_bytes())
+    begun = account.create(wanted(source=images.object_source(cloud.namespace, bucket, "image.oci"), source_image_type=None, operating_system=None,
+                                  operating_system_version=None), images.new_token())
+    image, options = account.wait(begun.image, patience(), work_request=begun.work_request), about["externalLaunchOptions"]
+    assert (image["operating_system"], image["operating_system_version"]) == ("OCK", "1.33")
+    launched = image["launch_options"]
+    assert (launched["firmware"], launched["boot_volume_type"], launched["network_type"]) == (
+        "UEFI_64", options["bootVolumeType"], options["networkType"])
 
 
 @pytest.mark.parametrize("outcome", ["FAILED", "CANCELED"])
@@ -229,6 +251,22 @@ def test_drift_is_corrected_in_place_and_then_there_is_none(cloud, account, impo
     cloud.control.forget()
     assert images.drift(account.get(identity), **names) == {}
     assert only_reads(cloud)
+
+
+def test_nothing_to_do_is_a_few_requests_that_only_read(cloud, session, account, wanted, patience):
+    new = dataclasses.replace(wanted(), compartment=cloud.about["compartments"]["team/builds"])
+
+    def run():
+        """What a task does with an image that is imported."""
+        kept, entries = schemas.Schemas(session), shapes.Shapes(session)
+        found = account.create(new, images.new_token(), same(new))
+        image = account.wait(found.image, patience(), work_request=found.work_request)
+        changes = images.drift(image, new.name, new.freeform, new.defined)
+        return [found.created, bool(changes), kept.ensure(image).changed, entries.ensure(image["id"], "arm64").changed]
+    assert run() == [True, False, True, True]
+    cloud.control.forget()
+    assert run() == [False, False, False, False]
+    assert only_reads(cloud) and len(cloud.control.counters()["requests"]) <= 6
 
 
 def test_what_nobody_names_is_no_drift():

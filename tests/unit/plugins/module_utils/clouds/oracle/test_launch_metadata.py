@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import launch_metadata as metadata
-from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import work_requests
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 VERSION = "f1b1b1d0-0003-4c1a-9d00-000000000000"
@@ -70,23 +67,3 @@ def test_what_there_is_not(cloud, architecture):
 def test_the_same_metadata_are_the_same_bytes():
     data = metadata.encoded(made())
     assert data == metadata.encoded(made()) and data.endswith(b"}\n") and json.loads(data) == made()
-
-
-@pytest.mark.parametrize("kind", ["oci", "pca"])
-def test_the_cloud_reads_it(cloud, session, start, patience, disk, tmp_path, kind):
-    pytest.importorskip("oci", reason="the SDK of Oracle's cloud (oci) is not installed")
-    about, path = made(kind, schema_version=VERSION), tmp_path / "image.oci"
-    with tarfile.open(path, "w") as archive:
-        member = tarfile.TarInfo(metadata.METADATA_MEMBER)
-        member.size = len(metadata.encoded(about))
-        archive.addfile(member, io.BytesIO(metadata.encoded(about)))
-        archive.add(disk, metadata.DISK_MEMBER)
-    bucket = cloud.bucket()
-    cloud.storage.put_object(cloud.namespace, bucket, "image.oci", path.read_bytes())
-    image, request = start(kind=None, where=(cloud.namespace, bucket, "image.oci"))
-    work_requests.follow(session, request, patience(), image=image)
-    made_of_it = cloud.compute.get_image(image).data
-    options = made_of_it.launch_options
-    assert (made_of_it.operating_system, made_of_it.operating_system_version, options.firmware) == ("Oracle Linux", "8", "UEFI_64")
-    assert options.boot_volume_type == about["externalLaunchOptions"]["bootVolumeType"]
-    assert options.network_type == about["externalLaunchOptions"]["networkType"]

@@ -9,7 +9,7 @@ from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import s
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
-pytest.importorskip("oci", reason="the SDK of Oracle's cloud (oci) is not installed")
+pytest.importorskip("oci.core", reason="the SDK of Oracle's cloud (oci) is not installed")
 WANTED = {name: {"values": [value], "default": value} for name, value in schemas.CAPABILITIES.items()}
 
 

@@ -13,7 +13,7 @@ from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults i
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, describe
 
-pytest.importorskip("oci", reason="the SDK of Oracle's cloud (oci) is not installed")
+pytest.importorskip("oci.core", reason="the SDK of Oracle's cloud (oci) is not installed")
 
 
 class Clock:
