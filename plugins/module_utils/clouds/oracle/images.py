@@ -9,6 +9,7 @@ import secrets
 
 from ...common import advice
 from ...common.errors import ImageError
+from ...common.progress import silent
 from . import faults, sdk, work_requests
 
 #: tags that ocne gives, too
@@ -189,21 +190,25 @@ class Images:
                            where=details.display_name)
 
     def wait(self, image, patience, progress=None, work_request=None):
-        """The image when it is ready. work_request: as create() has told; looked for where it is not known.
+        """The image when it is ready; as it is, where it was that already. work_request: as create() has told; looked for where it is not known.
 
-        Raises work_requests.Ended where the import does not succeed, work_requests.NotYet where the time is over, ImageError for an image
-        that is gone.
+        progress: in percent where there is a work request. Raises work_requests.Ended where the import does not succeed,
+        work_requests.NotYet where the time is over, ImageError for an image that is gone.
         """
-        identity, succeeded = image["id"], False
-        if work_request is None and image["lifecycle_state"] in COMING:
-            work_request = work_requests.latest(self._session, image["compartment_id"], identity)
+        if work_request is None and image["lifecycle_state"] in USABLE:
+            return image
+        identity, progress, succeeded = image["id"], progress or silent(), False
         try:
+            if work_request is None:
+                work_request = work_requests.latest(self._session, image["compartment_id"], identity)
             if work_request:
-                succeeded = bool(work_requests.follow(self._session, work_request, patience, progress, image=identity))
+                succeeded = bool(work_requests.follow(self._session, work_request, patience, progress, work_requests.IMPORTING, identity))
         except faults.CloudFault as fault:
-            # the cloud forgets work requests after a while; the image itself tells enough
+            # the cloud forgets work requests after a while, and a policy may not show them; the image itself tells enough
             if not fault.missing:
                 raise
+        if not succeeded:
+            progress.phase(work_requests.IMPORTING)
         while True:
             now = self.get(identity, max(1, patience.left))
             state = now["lifecycle_state"] if now else DELETED
@@ -217,6 +222,7 @@ class Images:
                 raise work_requests.NotYet(f"the image is still {state} after {patience.timeout:.0f} s", identity,
                                            "run the task again, which goes on waiting, or raise wait_timeout", image=identity,
                                            work_request=work_request, percent=100.0 if succeeded else None, status=state)
+            progress.update(0)
             patience.pause()
 
     def update(self, identity, changes):

@@ -9,6 +9,7 @@ from ...common.errors import ImageError
 from ...common.progress import silent
 from . import faults
 
+IMPORTING = "importing the image"
 SUCCEEDED, FAILED, CANCELED = "SUCCEEDED", "FAILED", "CANCELED"
 _ENDED = (SUCCEEDED, FAILED, CANCELED)
 _NO_TIME_LEFT = 1       # seconds that a request is tried again in at least
@@ -41,7 +42,7 @@ class Patience:
         self._sleep(min(max(self._interval, at_least), self.left))
 
 
-def follow(session, identity, patience, progress=None, phase="importing the image", image=None):
+def follow(session, identity, patience, progress=None, phase=IMPORTING, image=None):
     """The work request (dictionary) when it has SUCCEEDED. Percent are told as progress of a phase of that name.
 
     image: the OCID of what is made, for the errors. Raises Ended with the service's own errors and log lines; NotYet with work_request, percent

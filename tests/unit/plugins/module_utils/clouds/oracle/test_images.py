@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import images, launch_metadata, schemas, shapes, work_requests
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
+from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress
 
 pytest.importorskip("oci.core", reason="the SDK of Oracle's cloud (oci) is not installed")
 READS = ("get_", "list_", "head_")
@@ -137,11 +138,32 @@ def test_waiting_without_a_work_request(cloud, account, wanted, patience, monkey
     with pytest.raises(work_requests.NotYet) as caught:
         account.wait(begun.image, patience(0))
     assert caught.value.details["image"] == begun.image["id"]
-    assert account.wait(begun.image, patience(), work_request="ocid1.coreservicesworkrequest.oc1..gone")["lifecycle_state"] == "AVAILABLE"
+    events = []
+    progress = Progress(events.append, interval=0)
+    assert account.wait(begun.image, patience(), progress, "ocid1.coreservicesworkrequest.oc1..gone")["lifecycle_state"] == "AVAILABLE"
+    assert {event["phase"] for event in events} == {"importing the image"} and events[-1]["total"] is None and events[-1]["elapsed"] > 0
     cloud.control.set(import_outcome="FAILED")
     begun = account.create(wanted(name="two"), images.new_token())
     with pytest.raises(ImageError, match="the image is DELETED: its import has failed, or somebody"):
         account.wait(begun.image, patience())
+
+
+def test_who_may_not_see_work_requests_waits_for_the_image(account, wanted, patience, monkeypatch):
+    begun = account.create(wanted(), images.new_token())
+
+    def refuse(*_args):
+        raise CloudFault("it is not there", status=404)
+    monkeypatch.setattr(work_requests, "latest", refuse)
+    assert account.wait(begun.image, patience())["lifecycle_state"] == "AVAILABLE"
+
+
+def test_why_an_image_is_gone_is_told_to_who_comes_later(cloud, account, wanted, patience):
+    cloud.control.set(import_outcome="FAILED")
+    begun = account.create(wanted(), images.new_token())
+    with pytest.raises(work_requests.Ended):
+        account.wait(begun.image, patience(), work_request=begun.work_request)
+    with pytest.raises(work_requests.Ended, match="importing the image failed: Image import failed, as the test asked for"):
+        account.wait(account.get(begun.image["id"]), patience())
 
 
 def test_an_image_that_somebody_removes_at_once(cloud, account, wanted, patience):
@@ -266,7 +288,7 @@ def test_nothing_to_do_is_a_few_requests_that_only_read(cloud, session, account,
     assert run() == [True, False, True, True]
     cloud.control.forget()
     assert run() == [False, False, False, False]
-    assert only_reads(cloud) and len(cloud.control.counters()["requests"]) <= 6
+    assert only_reads(cloud) and len(cloud.control.counters()["requests"]) <= 5
 
 
 def test_what_nobody_names_is_no_drift():
