@@ -118,7 +118,7 @@ def test_an_import_that_does_not_succeed(cloud, account, wanted, patience, outco
 
 
 def test_a_run_goes_on_waiting_for_the_image_of_another_one(cloud, account, wanted, patience):
-    cloud.control.set(import_seconds=3)
+    cloud.control.set(import_seconds=10)
     begun = account.create(wanted(), images.new_token(), same(wanted()))
     with pytest.raises(work_requests.NotYet) as caught:
         account.wait(begun.image, patience(0.5), work_request=begun.work_request)
@@ -126,18 +126,20 @@ def test_a_run_goes_on_waiting_for_the_image_of_another_one(cloud, account, want
     cloud.control.forget()
     again = account.create(wanted(), images.new_token(), same(wanted()))
     assert (again.created, again.image["id"], again.work_request) == (False, begun.image["id"], None)
+    cloud.control.set(import_seconds=0.1)
     assert account.wait(again.image, patience())["lifecycle_state"] == "AVAILABLE"
     assert only_reads(cloud) and "list_work_requests" in cloud.control.counters()["operations"]
 
 
 def test_waiting_without_a_work_request(cloud, account, wanted, patience, monkeypatch):
-    cloud.control.set(import_seconds=2)
+    cloud.control.set(import_seconds=10)
     begun = account.create(wanted(), images.new_token())
     # the cloud has forgotten it
     monkeypatch.setattr(work_requests, "latest", lambda *_args: None)
     with pytest.raises(work_requests.NotYet) as caught:
         account.wait(begun.image, patience(0))
     assert caught.value.details["image"] == begun.image["id"]
+    cloud.control.set(import_seconds=0.1)
     events = []
     progress = Progress(events.append, interval=0)
     assert account.wait(begun.image, patience(), progress, "ocid1.coreservicesworkrequest.oc1..gone")["lifecycle_state"] == "AVAILABLE"
@@ -342,11 +344,12 @@ def test_a_removal_whose_answer_is_lost(cloud, account, imported, patience):
 
 
 def test_an_image_under_import_is_not_removed(cloud, account, start, patience):
-    cloud.control.set(import_seconds=2)
+    cloud.control.set(import_seconds=10)
     identity, request = start()
     with pytest.raises(CloudFault, match="removing the image failed") as caught:
         account.delete(identity, patience())
     assert caught.value.code == "IncorrectState"
+    cloud.control.set(import_seconds=0.1)
     account.wait(account.get(identity), patience(), work_request=request)
 
 

@@ -41,7 +41,7 @@ def test_patience_asks_every_interval_and_as_the_service_says():
 
 
 def test_an_import_is_followed_with_percent(cloud, session, start, patience):
-    cloud.control.set(import_seconds=1.5)
+    cloud.control.set(import_seconds=3)
     events = []
     image, request = start()
     done = work_requests.follow(session, request, patience(), Progress(events.append, interval=0), image=image)
@@ -95,18 +95,19 @@ def refuse(*_args, **_kwargs):
 
 
 def test_who_runs_out_of_time_goes_on_waiting_later(cloud, session, start, patience):
-    cloud.control.set(import_seconds=3)
+    cloud.control.set(import_seconds=10)
     image, request = start()
     with pytest.raises(work_requests.NotYet) as caught:
-        work_requests.follow(session, request, patience(1), image=image)
+        work_requests.follow(session, request, patience(2), image=image)
+    cloud.control.set(import_seconds=0.1)
     details = caught.value.details
     assert (details["work_request"], details["image"], details["status"]) == (request, image, "IN_PROGRESS") and 0 < details["percent"] < 100
-    assert "% after 1 s, and goes on in the cloud; run the task again" in str(caught.value) and image in str(caught.value)
+    assert "% after 2 s, and goes on in the cloud; run the task again" in str(caught.value) and image in str(caught.value)
     assert work_requests.follow(session, details["work_request"], patience())["status"] == "SUCCEEDED"
 
 
 def test_no_time_at_all_asks_once(cloud, session, start, patience):
-    cloud.control.set(import_seconds=3)
+    cloud.control.set(import_seconds=10)
     _image, request = start()
     cloud.control.forget()
     with pytest.raises(work_requests.NotYet):
