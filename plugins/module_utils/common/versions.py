@@ -17,6 +17,8 @@ KUBERNETES = (37, 0)
 LIBGUESTFS = (1, 44)
 QEMU_IMG = (6, 2)
 SKOPEO = (1, 9)
+#: Oracle's SDK for Python, package oci
+OCI = (2, 126)
 
 
 def text(version):

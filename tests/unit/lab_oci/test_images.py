@@ -188,6 +188,8 @@ def test_lists_and_changes(cloud, disk):
     assert (changed.display_name, changed.freeform_tags, changed.defined_tags) == ('new', {'a': 'b'}, {'operations': {'owner': 'me'}})
     many = models.UpdateImageDetails(freeform_tags={str(number): '' for number in range(11)})
     assert refused(compute.update_image, made[0].data.id, many) == (400, 'InvalidParameter')
+    for key in ('a.b', 'a b', 'é', 'x' * 101):
+        assert refused(compute.update_image, made[0].data.id, models.UpdateImageDetails(freeform_tags={key: ''})) == (400, 'InvalidParameter')
     unknown = models.UpdateImageDetails(defined_tags={'other': {'x': 'y'}})
     assert refused(compute.update_image, made[0].data.id, unknown) == (400, 'InvalidParameter')
     compute.delete_image(made[0].data.id)

@@ -1,9 +1,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Limits of names and tags (Tagging Overview: 10 freeform and 64 defined tags, keys of 100 and values of 256 characters)."""
+"""Limits of names and tags (Tagging Overview: 10 freeform and 64 defined tags, keys of 100 and values of 256 characters, keys without periods)."""
+import re
+
 from .errors import invalid
 
 # The one tag namespace of the lab's tenancy, and its keys.
 DEFINED = {'operations': {'owner', 'cost_center'}}
+KEY = re.compile(r'[!-\-/-~]{1,100}')      # printable ASCII but periods and spaces
 
 
 def check(body):
@@ -12,7 +15,7 @@ def check(body):
     if len(freeform) > 10:
         raise invalid('The number of freeform tags exceeds the limit of 10')
     for key, value in freeform.items():
-        if not 1 <= len(key) <= 100 or not key.isascii():
+        if not KEY.fullmatch(key):
             raise invalid("The key of the freeform tag '%s' is not valid" % key)
         if len(value) > 256:
             raise invalid("The value of the freeform tag '%s' is longer than 256 characters" % key)

@@ -17,7 +17,7 @@ ORDER = (
     "builders/kubernetes", "builders/remote", "builders",
     "agent",
     "work", "work/containers", "work/guest", "work/disk", "work/ostree", "work/media",
-    "targets", "clouds/oracle",
+    "targets", "clouds/oracle", "clouds",
     "artifact", "files", "platforms", "common",
 )
 #: what a room knows of those below, where that is not all of them
@@ -28,6 +28,7 @@ NARROW = {
               *(below for below in ORDER[number + 1:] if below.startswith("work/"))}
        for number, room in enumerate(ORDER) if room.split("/")[0] == "work"},
     "clouds/oracle": {"common"},
+    "clouds": {"common"},
     "files": {"common"},
     "platforms": {"common"},
 }
@@ -37,7 +38,7 @@ PLUGINS_KNOW = {"modules": set(ORDER), "filter": {"platforms", "common"}, "plugi
 OUTSIDE = {
     "task": {"ansible"}, "plugin_utils": {"ansible"}, "filter": {"ansible"},
     "builders/kubernetes": {"kubernetes", "urllib3", "websocket"},   # the client brings the others
-    "work/guest": {"guestfs"}, "clouds/oracle": {"oci"},
+    "work/guest": {"guestfs"}, "clouds/oracle": {"oci", "cryptography"},   # the SDK brings the other
 }
 
 
@@ -99,11 +100,11 @@ def faults(path):
 def standard_library():
     if hasattr(sys, "stdlib_module_names"):
         return sys.stdlib_module_names
-    return {"abc", "argparse", "array", "ast", "base64", "binascii", "collections", "concurrent", "contextlib", "copy", "ctypes", "dataclasses", "datetime",
-            "email", "errno", "fcntl", "functools", "getpass", "glob", "gzip", "hashlib", "hmac", "http", "importlib", "io", "itertools", "json", "lzma",
-            "math", "mmap", "os", "pathlib", "pkgutil", "platform", "posixpath", "queue", "random", "re", "resource", "secrets", "select", "shlex", "shutil",
-            "signal", "socket", "socketserver", "ssl", "stat", "string", "struct", "subprocess", "sys", "tarfile", "tempfile", "textwrap", "threading",
-            "time", "traceback", "typing", "urllib", "uuid", "zipfile", "zlib"}
+    return {"abc", "argparse", "array", "ast", "base64", "binascii", "collections", "concurrent", "configparser", "contextlib", "copy", "ctypes",
+            "dataclasses", "datetime", "difflib", "email", "errno", "fcntl", "functools", "getpass", "glob", "gzip", "hashlib", "hmac", "http",
+            "importlib", "io", "itertools", "json", "lzma", "math", "mmap", "os", "pathlib", "pkgutil", "platform", "posixpath", "queue", "random",
+            "re", "resource", "secrets", "select", "shlex", "shutil", "signal", "socket", "socketserver", "ssl", "stat", "string", "struct",
+            "subprocess", "sys", "tarfile", "tempfile", "textwrap", "threading", "time", "traceback", "typing", "urllib", "uuid", "zipfile", "zlib"}
 
 
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.relative_to(PLUGINS).parts[0] != "doc_fragments")
