@@ -53,6 +53,7 @@ STEPS = (
     Step("targets, oldest", "scripts/test-integration targets", ("registries",), venv="oldest"),
     Step("units, oldest", "scripts/ansible-test oldest units --python default", venv="oldest"),
     Step("units, newest", "scripts/test-units newest", venv="newest"),
+    Step("units, cloud", "scripts/test-units cloud tests/unit/plugins/module_utils/clouds", venv="cloud"),
     Step("units, Python 3.9", "scripts/test-units py39", venv="py39"),
     Step("linters", "scripts/lint"),
 )
