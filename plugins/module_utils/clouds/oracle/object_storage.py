@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from urllib.parse import quote
 
 from ...common.errors import ImageError
 from . import faults, sdk
@@ -208,7 +209,9 @@ class Storage:
 
     def unshare(self, bucket, identity):
         """Remove a Share; False where there is none."""
-        return self._remove(self._client.delete_preauthenticated_request, self.namespace, bucket, identity,
+        # the method for it of older releases of the SDK leaves the slash as it is that such an id may have
+        return self._remove(self._client.base_client.call_api, "/n/{namespaceName}/b/{bucketName}/p/" + quote(identity, safe=""), "DELETE",
+                            {"namespaceName": self.namespace, "bucketName": bucket}, None, {"accept": "application/json"},
                             doing="removing a pre-authenticated request", where=bucket)
 
     def begin_shared(self, bucket, share):

@@ -281,6 +281,8 @@ class _Upload:
         except Exception as error:
             with self._lock:
                 self._moved[number] = 0
+            # older releases of the SDK read the status of a refusal once more as that of the next answer of the same connection
+            client.base_client.session.close()
             if getattr(error, "code", None) == "UnmatchedContentMD5" and self._digest(number) != md5:
                 raise ImageError("the file changed while it was sent", self._path, advice.RUN_AGAIN_UNDISTURBED) from error
             raise
