@@ -19,7 +19,7 @@ from .faults import CloudFault
 PART_SIZE, PARALLEL = 16 << 20, 8    # bytes; connections
 _MOST_PARTS, _LARGEST = 10_000, 10 << 40    # of the service: parts of an object, bytes of it
 _UNIT = 1 << 20                      # bytes that a part's size is a multiple of
-_READ, _WRITE = 1 << 20, 128 << 10   # bytes: for a digest, for a connection
+_PIECE = 256 << 10                   # bytes that are read at once
 _TELL = 0.25                         # seconds between two looks at the progress
 _FAREWELL = 2                        # seconds for the threads to see that it is over
 _LOOKS = 5                           # at an object whose digest is not as it should be
@@ -249,26 +249,26 @@ class _Upload:
         if self._over.wait(seconds):
             raise _Stopped
 
-    def _read(self, offset, count):
-        """Some bytes of the file, at most so many. Raises ImageError, and _Stopped."""
+    def _read(self, offset, buffer):
+        """Fill a buffer from the file, or some of it; how many bytes. Raises ImageError, and _Stopped."""
         if self._over.is_set():
             raise _Stopped
         try:
-            data = os.pread(self._fd, count, offset)
+            count = os.preadv(self._fd, [buffer], offset)
         except OSError as error:
             raise from_os_error(error, "reading the file to upload", self._path) from error
-        if not data:
+        if not count:
             raise ImageError("the file became shorter while it was sent", self._path, advice.RUN_AGAIN_UNDISTURBED)
-        return data
+        return count
 
     def _digest(self, number):
         """The MD5 of a part, base64. It is read once more to be sent, from memory mostly: so no part is ever held as a whole."""
         offset, left = self._span(number)
-        made = hashlib.md5(usedforsecurity=False)
+        made, buffer = hashlib.md5(usedforsecurity=False), memoryview(bytearray(_PIECE))
         while left:
-            data = self._read(offset, min(left, _READ))
-            made.update(data)
-            offset, left = offset + len(data), left - len(data)
+            count = self._read(offset, buffer[:min(left, _PIECE)])
+            made.update(buffer[:count])
+            offset, left = offset + count, left - count
         return _text(made)
 
     def _send(self, client, number, md5):
@@ -302,19 +302,19 @@ class _Body:
     def __init__(self, owner, number):
         self._owner, self._number = owner, number
         self._offset, self._left = owner._span(number)
-        self._length = self._left
+        self._length, self._buffer = self._left, memoryview(bytearray(min(_PIECE, self._left)))
 
     def __len__(self):
         return self._length
 
     def read(self, count=-1):
-        """The next bytes; rather more than asked for: each call is a write, which lets the other threads go on."""
+        """The next bytes, until the next call; rather more than asked for: each call is a write, which lets the other threads go on."""
         if not self._left:
             return b""
-        data = self._owner._read(self._offset, min(self._left, max(count, _WRITE)))
-        self._offset, self._left = self._offset + len(data), self._left - len(data)
-        self._owner.moved(self._number, len(data))
-        return data
+        count = self._owner._read(self._offset, self._buffer[:min(self._left, len(self._buffer))])
+        self._offset, self._left = self._offset + count, self._left - count
+        self._owner.moved(self._number, count)
+        return self._buffer[:count]
 
 
 class _Found:
