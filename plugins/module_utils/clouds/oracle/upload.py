@@ -50,6 +50,55 @@ def upload(storage, bucket, name, path, upload_id=None, part_size=None, parallel
         os.close(fd)
 
 
+def complete(storage, bucket, name, upload_id, size, md5s, etags=None, exclude=()):
+    """Make the object of an upload, whoever sent its parts, and check it; returns {"size", "etag", "multipart_md5"}.
+
+    size: bytes of the whole; md5s: {number: base64} of the parts as they were sent; etags: {number: text}, None to ask the cloud for them;
+    exclude: numbers of parts that do not belong to it. An answer that was lost, now or in an earlier run, is no fault. Raises CloudFault, ImageError.
+    """
+    wanted, where = whole_md5(md5s), (bucket, name)
+
+    def found():
+        there = storage.head(*where)
+        if there is not None and there.size == size and there.multipart_md5 == wanted:
+            return _Found({"etag": there.etag, "opc-multipart-md5": there.multipart_md5})
+        return None
+    try:
+        if etags is None:
+            etags, exclude = _listed(storage, *where, upload_id, md5s)
+        headers = storage.commit(*where, upload_id, etags, exclude, found)
+    except CloudFault as fault:
+        there = found() if fault.missing else None
+        if there is None and fault.code != "InvalidUploadPart":
+            raise
+        # a request that was given up reached the cloud after all, and put its part in the place of the later one
+        headers = there.headers if there else storage.commit(*where, upload_id, *_listed(storage, *where, upload_id, md5s), found)
+    for look in range(_LOOKS):
+        if headers.get("opc-multipart-md5") == wanted:
+            return {"size": size, "etag": headers.get("etag"), "multipart_md5": wanted}
+        if look:
+            time.sleep(look)
+        there = found()
+        headers = there.headers if there else headers
+    raise ImageError(f"the object is not what was sent: its MD5 is {headers.get('opc-multipart-md5')}, not {wanted}", f"{bucket}/{name}",
+                     advice.RUN_AGAIN)
+
+
+def _listed(storage, bucket, name, upload_id, md5s):
+    """({number: etag}, numbers to leave out) by what the cloud has. Raises ImageError where that is not what was sent."""
+    there = storage.parts(bucket, name, upload_id)
+    wrong = [number for number, md5 in sorted(md5s.items()) if number not in there or there[number].md5 != md5]
+    if wrong:
+        raise ImageError(f"part {wrong[0]} in the cloud is not what was sent", f"{bucket}/{name}", advice.RUN_AGAIN)
+    return {number: there[number].etag for number in md5s}, set(there) - set(md5s)
+
+
+def whole_md5(md5s):
+    """The MD5 of the parts' MD5s, and their number, as the cloud has it of an object that came in parts."""
+    joined = b"".join(base64.b64decode(md5s[number]) for number in sorted(md5s))
+    return f"{_text(hashlib.md5(joined, usedforsecurity=False))}-{len(md5s)}"
+
+
 class _Stopped(Exception):
     """In a thread: it is over."""
 
@@ -101,9 +150,10 @@ class _Upload:
         self._run_threads(self._work)
         if self._look() != self._stamp:
             raise ImageError("the file changed while it was sent", self._path, advice.RUN_AGAIN_UNDISTURBED)
-        found = self._commit()
+        md5s, etags = ({number: part[which] for number, part in self._done.items()} for which in (1, 0))
+        made = complete(storage, *where, upload_id, self._size, md5s, etags, set(self._there) - set(etags))
         self._progress.finish()
-        return dict(found, upload_id=upload_id)
+        return dict(made, upload_id=upload_id, sent=self._size - self._kept, kept=self._kept)
 
     def _go_on(self, upload_id):
         """Learn what the cloud has; False where there is no such upload any more."""
@@ -132,7 +182,7 @@ class _Upload:
         self._todo = collections.deque(range(1, self._count + 1))
         self._run_threads(self._compare)
         self._progress.finish()
-        if there.multipart_md5 != self._whole():
+        if there.multipart_md5 != whole_md5({number: md5 for number, (_etag, md5) in self._done.items()}):
             self._done, self._moved, self._kept = {}, {}, 0
             return None
         return {"size": self._size, "etag": there.etag, "multipart_md5": there.multipart_md5, "sent": 0, "kept": self._size}
@@ -162,48 +212,6 @@ class _Upload:
         if self._fault:
             raise self._fault
         self._over.clear()
-
-    def _whole(self):
-        """The MD5 of the parts' MD5s, and their number, as the cloud has it."""
-        joined = b"".join(base64.b64decode(self._done[number][1]) for number in sorted(self._done))
-        return f"{_text(_md5(joined))}-{len(self._done)}"
-
-    def _commit(self):
-        wanted, where = self._whole(), (self._bucket, self._name)
-
-        def found():
-            there = self._storage.head(*where)
-            if there is not None and there.size == self._size and there.multipart_md5 == wanted:
-                return _Found({"etag": there.etag, "opc-multipart-md5": there.multipart_md5})
-            return None
-        etags = {number: etag for number, (etag, _md5) in self._done.items()}
-        try:
-            headers = self._storage.commit(*where, self._upload_id, etags, set(self._there) - set(etags), found)
-        except CloudFault as fault:
-            there = found() if fault.missing else None
-            if there is None and fault.code != "InvalidUploadPart":
-                raise
-            # a request that was given up reached the cloud after all, and put its part in the place of the later one
-            headers = there.headers if there else self._storage.commit(*where, self._upload_id, *self._listed(), found)
-        for look in range(_LOOKS):
-            if headers.get("opc-multipart-md5") == wanted:
-                break
-            if look:
-                time.sleep(look)
-            there = found()
-            headers = there.headers if there else headers
-        else:
-            raise ImageError(f"the object is not what was sent: its MD5 is {headers.get('opc-multipart-md5')}, not {wanted}", "/".join(where),
-                             advice.RUN_AGAIN)
-        return {"size": self._size, "etag": headers.get("etag"), "multipart_md5": wanted, "sent": self._size - self._kept, "kept": self._kept}
-
-    def _listed(self):
-        """({number: etag}, numbers to leave out) by what the cloud has now. Raises ImageError where that is not what was sent."""
-        there = self._storage.parts(self._bucket, self._name, self._upload_id)
-        wrong = [number for number, (_etag, md5) in self._done.items() if number not in there or there[number].md5 != md5]
-        if wrong:
-            raise ImageError(f"part {wrong[0]} in the cloud is not what was sent", f"{self._bucket}/{self._name}", advice.RUN_AGAIN)
-        return {number: there[number].etag for number in self._done}, set(there) - set(self._done)
 
     # --- the threads ---------------------------------------------------------------------------------
 
@@ -322,10 +330,6 @@ class _Found:
 
     def __init__(self, headers):
         self.headers = headers
-
-
-def _md5(data):
-    return hashlib.md5(data, usedforsecurity=False)
 
 
 def _text(digest):
