@@ -5,6 +5,8 @@ import hashlib
 import os
 import signal
 import socket
+import ssl
+import struct
 import threading
 import time
 from urllib.parse import urlsplit
@@ -132,6 +134,27 @@ def test_killed_and_started_again(own_cloud, disk):
     while cloud.compute.get_image(made.data.id).data.lifecycle_state != 'AVAILABLE' and time.monotonic() < deadline:
         time.sleep(0.1)
     assert cloud.work.get_work_request(made.headers['opc-work-request-id']).data.status == 'SUCCEEDED'
+
+
+@pytest.mark.parametrize('operation,head', [
+    ('par_put_object', 'PUT {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n'),
+    ('federate', 'POST /v1/x509 HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n'),
+], ids=['before its 100 Continue', 'in its body'])
+def test_a_client_that_goes_away_is_no_fault_of_the_endpoint(cloud, operation, head):
+    path, before = cloud.par(cloud.bucket(), 'ObjectWrite', 'x').access_uri, cloud.control.left()['blobs']
+    cloud.control.faults({'kind': 'stall', 'times': 1, 'seconds': 0.5, 'operations': [operation]})
+    address = urlsplit(cloud.about['endpoint'])
+    with ssl.create_default_context(cafile=cloud.about['ca']).wrap_socket(
+            socket.create_connection((address.hostname, address.port), timeout=10), server_hostname=address.hostname) as connection:
+        connection.sendall(head.format(path=path).encode())
+        time.sleep(0.1)
+        # reset, not closed
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    deadline = time.monotonic() + 10
+    while not cloud.control.counters()['statuses'].get('0') and time.monotonic() < deadline:
+        time.sleep(0.05)
+    left = cloud.control.left()
+    assert (left['faults_of_the_lab'], left['blobs']) == ([], before) and cloud.control.counters()['statuses']['0'] == 1
 
 
 def test_up_and_down_twice(own_cloud):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from urllib.parse import quote
 
 from ...common.errors import ImageError
 from . import faults, sdk
@@ -35,12 +36,15 @@ class Share:
 
 
 class Storage:
-    """The buckets of a session's region. Not for several threads at once. Raises CloudFault and ImageError."""
+    """The buckets of a session's region. Not for several threads at once. Raises CloudFault and ImageError.
 
-    def __init__(self, session, retry_seconds=faults.RETRY_SECONDS):
+    namespace: another one than that of the tenancy. retry_seconds: how long each request is tried.
+    """
+
+    def __init__(self, session, retry_seconds=faults.RETRY_SECONDS, namespace=None):
         self.session, self.retry_seconds = session, retry_seconds
         self._models = sdk.load().object_storage.models
-        self._client, self._namespace = session.object_storage(), None
+        self._client, self._namespace = session.object_storage(), namespace
 
     @property
     def namespace(self):
@@ -208,11 +212,16 @@ class Storage:
 
     def unshare(self, bucket, identity):
         """Remove a Share; False where there is none."""
-        return self._remove(self._client.delete_preauthenticated_request, self.namespace, bucket, identity,
+        # the method for it of older releases of the SDK leaves the slash as it is that such an id may have
+        return self._remove(self._client.base_client.call_api, "/n/{namespaceName}/b/{bucketName}/p/" + quote(identity, safe=""), "DELETE",
+                            {"namespaceName": self.namespace, "bucketName": bucket}, None, {"accept": "application/json"},
                             doing="removing a pre-authenticated request", where=bucket)
 
     def begin_shared(self, bucket, share):
-        """(upload id, URL) of a new upload through a Share for writing: whoever has the URL, a secret, PUTs part N to it and N; commit() ends it."""
+        """(upload id, URL) of a new upload through a Share for writing.
+
+        Whoever has the URL, which is a secret, PUTs part N to it and N appended; upload.complete() ends it.
+        """
         def found():
             there = [one for one in self.uploads(bucket, share.name) if one.object == share.name]
             for one in there:

@@ -19,7 +19,7 @@ from .faults import CloudFault
 PART_SIZE, PARALLEL = 16 << 20, 8    # bytes; connections
 _MOST_PARTS, _LARGEST = 10_000, 10 << 40    # of the service: parts of an object, bytes of it
 _UNIT = 1 << 20                      # bytes that a part's size is a multiple of
-_READ, _WRITE = 1 << 20, 128 << 10   # bytes: for a digest, for a connection
+_PIECE = 256 << 10                   # bytes that are read at once
 _TELL = 0.25                         # seconds between two looks at the progress
 _FAREWELL = 2                        # seconds for the threads to see that it is over
 _LOOKS = 5                           # at an object whose digest is not as it should be
@@ -48,6 +48,55 @@ def upload(storage, bucket, name, path, upload_id=None, part_size=None, parallel
         return sent.run(upload_id, metadata, content_type, on_begin)
     finally:
         os.close(fd)
+
+
+def complete(storage, bucket, name, upload_id, size, md5s, etags=None, exclude=()):
+    """Make the object of an upload, whoever sent its parts, and check it; returns {"size", "etag", "multipart_md5"}.
+
+    size: bytes of the whole; md5s: {number: base64} of the parts as they were sent; etags: {number: text}, None to ask the cloud for them;
+    exclude: numbers of parts that do not belong to it. An answer that was lost, now or in an earlier run, is no fault. Raises CloudFault, ImageError.
+    """
+    wanted, where = whole_md5(md5s), (bucket, name)
+
+    def found():
+        there = storage.head(*where)
+        if there is not None and there.size == size and there.multipart_md5 == wanted:
+            return _Found({"etag": there.etag, "opc-multipart-md5": there.multipart_md5})
+        return None
+    try:
+        if etags is None:
+            etags, exclude = _listed(storage, *where, upload_id, md5s)
+        headers = storage.commit(*where, upload_id, etags, exclude, found)
+    except CloudFault as fault:
+        there = found() if fault.missing else None
+        if there is None and fault.code != "InvalidUploadPart":
+            raise
+        # a request that was given up reached the cloud after all, and put its part in the place of the later one
+        headers = there.headers if there else storage.commit(*where, upload_id, *_listed(storage, *where, upload_id, md5s), found)
+    for look in range(_LOOKS):
+        if headers.get("opc-multipart-md5") == wanted:
+            return {"size": size, "etag": headers.get("etag"), "multipart_md5": wanted}
+        if look:
+            time.sleep(look)
+        there = found()
+        headers = there.headers if there else headers
+    raise ImageError(f"the object is not what was sent: its MD5 is {headers.get('opc-multipart-md5')}, not {wanted}", f"{bucket}/{name}",
+                     advice.RUN_AGAIN)
+
+
+def _listed(storage, bucket, name, upload_id, md5s):
+    """({number: etag}, numbers to leave out) by what the cloud has. Raises ImageError where that is not what was sent."""
+    there = storage.parts(bucket, name, upload_id)
+    wrong = [number for number, md5 in sorted(md5s.items()) if number not in there or there[number].md5 != md5]
+    if wrong:
+        raise ImageError(f"part {wrong[0]} in the cloud is not what was sent", f"{bucket}/{name}", advice.RUN_AGAIN)
+    return {number: there[number].etag for number in md5s}, set(there) - set(md5s)
+
+
+def whole_md5(md5s):
+    """The MD5 of the parts' MD5s, and their number, as the cloud has it of an object that came in parts."""
+    joined = b"".join(base64.b64decode(md5s[number]) for number in sorted(md5s))
+    return f"{_text(hashlib.md5(joined, usedforsecurity=False))}-{len(md5s)}"
 
 
 class _Stopped(Exception):
@@ -101,9 +150,10 @@ class _Upload:
         self._run_threads(self._work)
         if self._look() != self._stamp:
             raise ImageError("the file changed while it was sent", self._path, advice.RUN_AGAIN_UNDISTURBED)
-        found = self._commit()
+        md5s, etags = ({number: part[which] for number, part in self._done.items()} for which in (1, 0))
+        made = complete(storage, *where, upload_id, self._size, md5s, etags, set(self._there) - set(etags))
         self._progress.finish()
-        return dict(found, upload_id=upload_id)
+        return dict(made, upload_id=upload_id, sent=self._size - self._kept, kept=self._kept)
 
     def _go_on(self, upload_id):
         """Learn what the cloud has; False where there is no such upload any more."""
@@ -132,7 +182,7 @@ class _Upload:
         self._todo = collections.deque(range(1, self._count + 1))
         self._run_threads(self._compare)
         self._progress.finish()
-        if there.multipart_md5 != self._whole():
+        if there.multipart_md5 != whole_md5({number: md5 for number, (_etag, md5) in self._done.items()}):
             self._done, self._moved, self._kept = {}, {}, 0
             return None
         return {"size": self._size, "etag": there.etag, "multipart_md5": there.multipart_md5, "sent": 0, "kept": self._size}
@@ -162,48 +212,6 @@ class _Upload:
         if self._fault:
             raise self._fault
         self._over.clear()
-
-    def _whole(self):
-        """The MD5 of the parts' MD5s, and their number, as the cloud has it."""
-        joined = b"".join(base64.b64decode(self._done[number][1]) for number in sorted(self._done))
-        return f"{_text(_md5(joined))}-{len(self._done)}"
-
-    def _commit(self):
-        wanted, where = self._whole(), (self._bucket, self._name)
-
-        def found():
-            there = self._storage.head(*where)
-            if there is not None and there.size == self._size and there.multipart_md5 == wanted:
-                return _Found({"etag": there.etag, "opc-multipart-md5": there.multipart_md5})
-            return None
-        etags = {number: etag for number, (etag, _md5) in self._done.items()}
-        try:
-            headers = self._storage.commit(*where, self._upload_id, etags, set(self._there) - set(etags), found)
-        except CloudFault as fault:
-            there = found() if fault.missing else None
-            if there is None and fault.code != "InvalidUploadPart":
-                raise
-            # a request that was given up reached the cloud after all, and put its part in the place of the later one
-            headers = there.headers if there else self._storage.commit(*where, self._upload_id, *self._listed(), found)
-        for look in range(_LOOKS):
-            if headers.get("opc-multipart-md5") == wanted:
-                break
-            if look:
-                time.sleep(look)
-            there = found()
-            headers = there.headers if there else headers
-        else:
-            raise ImageError(f"the object is not what was sent: its MD5 is {headers.get('opc-multipart-md5')}, not {wanted}", "/".join(where),
-                             advice.RUN_AGAIN)
-        return {"size": self._size, "etag": headers.get("etag"), "multipart_md5": wanted, "sent": self._size - self._kept, "kept": self._kept}
-
-    def _listed(self):
-        """({number: etag}, numbers to leave out) by what the cloud has now. Raises ImageError where that is not what was sent."""
-        there = self._storage.parts(self._bucket, self._name, self._upload_id)
-        wrong = [number for number, (_etag, md5) in self._done.items() if number not in there or there[number].md5 != md5]
-        if wrong:
-            raise ImageError(f"part {wrong[0]} in the cloud is not what was sent", f"{self._bucket}/{self._name}", advice.RUN_AGAIN)
-        return {number: there[number].etag for number in self._done}, set(there) - set(self._done)
 
     # --- the threads ---------------------------------------------------------------------------------
 
@@ -249,26 +257,26 @@ class _Upload:
         if self._over.wait(seconds):
             raise _Stopped
 
-    def _read(self, offset, count):
-        """Some bytes of the file, at most so many. Raises ImageError, and _Stopped."""
+    def _read(self, offset, buffer):
+        """Fill a buffer from the file, or some of it; how many bytes. Raises ImageError, and _Stopped."""
         if self._over.is_set():
             raise _Stopped
         try:
-            data = os.pread(self._fd, count, offset)
+            count = os.preadv(self._fd, [buffer], offset)
         except OSError as error:
             raise from_os_error(error, "reading the file to upload", self._path) from error
-        if not data:
+        if not count:
             raise ImageError("the file became shorter while it was sent", self._path, advice.RUN_AGAIN_UNDISTURBED)
-        return data
+        return count
 
     def _digest(self, number):
         """The MD5 of a part, base64. It is read once more to be sent, from memory mostly: so no part is ever held as a whole."""
         offset, left = self._span(number)
-        made = hashlib.md5(usedforsecurity=False)
+        made, buffer = hashlib.md5(usedforsecurity=False), memoryview(bytearray(_PIECE))
         while left:
-            data = self._read(offset, min(left, _READ))
-            made.update(data)
-            offset, left = offset + len(data), left - len(data)
+            count = self._read(offset, buffer[:min(left, _PIECE)])
+            made.update(buffer[:count])
+            offset, left = offset + count, left - count
         return _text(made)
 
     def _send(self, client, number, md5):
@@ -281,6 +289,8 @@ class _Upload:
         except Exception as error:
             with self._lock:
                 self._moved[number] = 0
+            # older releases of the SDK read the status of a refusal once more as that of the next answer of the same connection
+            client.base_client.session.close()
             if getattr(error, "code", None) == "UnmatchedContentMD5" and self._digest(number) != md5:
                 raise ImageError("the file changed while it was sent", self._path, advice.RUN_AGAIN_UNDISTURBED) from error
             raise
@@ -300,19 +310,19 @@ class _Body:
     def __init__(self, owner, number):
         self._owner, self._number = owner, number
         self._offset, self._left = owner._span(number)
-        self._length = self._left
+        self._length, self._buffer = self._left, memoryview(bytearray(min(_PIECE, self._left)))
 
     def __len__(self):
         return self._length
 
     def read(self, count=-1):
-        """The next bytes; rather more than asked for: each call is a write, which lets the other threads go on."""
+        """The next bytes, until the next call; rather more than asked for: each call is a write, which lets the other threads go on."""
         if not self._left:
             return b""
-        data = self._owner._read(self._offset, min(self._left, max(count, _WRITE)))
-        self._offset, self._left = self._offset + len(data), self._left - len(data)
-        self._owner.moved(self._number, len(data))
-        return data
+        count = self._owner._read(self._offset, self._buffer[:min(self._left, len(self._buffer))])
+        self._offset, self._left = self._offset + count, self._left - count
+        self._owner.moved(self._number, count)
+        return self._buffer[:count]
 
 
 class _Found:
@@ -320,10 +330,6 @@ class _Found:
 
     def __init__(self, headers):
         self.headers = headers
-
-
-def _md5(data):
-    return hashlib.md5(data, usedforsecurity=False)
 
 
 def _text(digest):

@@ -65,8 +65,7 @@ class Connection(http.server.BaseHTTPRequestHandler):
         """The body may come."""
         if self._expected:
             self._expected = False
-            self.wfile.write(b'HTTP/1.1 100 Continue\r\n\r\n')
-            self.wfile.flush()
+            self.write(b'HTTP/1.1 100 Continue\r\n\r\n')
         self._body_read = True
 
     def read_into(self, buffer):
@@ -143,7 +142,10 @@ class Connection(http.server.BaseHTTPRequestHandler):
         if length > MAX_JSON:
             raise ServiceError(413, 'RequestEntityTooLarge', 'The request body is too large')
         self.ready()
-        request.raw = self.rfile.read(length)
+        try:
+            request.raw = self.rfile.read(length)
+        except (OSError, ssl.SSLError) as fault:
+            raise bodies.Broken(str(fault)) from fault
         if len(request.raw) < length:
             raise bodies.Broken('the client went away')
         request.service.counters.received(length)

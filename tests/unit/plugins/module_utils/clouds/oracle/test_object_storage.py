@@ -58,6 +58,11 @@ def test_the_namespace_is_asked_for_once(cloud, storage):
     assert operations(cloud) == {"get_namespace": 1}
 
 
+def test_another_namespace(cloud, session):
+    assert Storage(session, namespace="other").bucket(cloud.bucket()) is None
+    assert "get_namespace" not in operations(cloud)
+
+
 def test_a_bucket_is_found_or_made(cloud, storage):
     name = new_name()
     assert storage.bucket(name) is None

@@ -220,6 +220,12 @@ def test_a_renewed_token_is_taken_up(cloud, options, tmp_path):
 # --- instances ---------------------------------------------------------------------------------------
 
 
+#: older releases of the SDK ask at the one address only
+elsewhere = pytest.mark.skipif(not hasattr(oci.auth.signers.InstancePrincipalsSecurityTokenSigner, "METADATA_URL_BASE_ENV_VAR"),
+                               reason="this SDK does not know OCI_METADATA_BASE_URL")
+
+
+@elsewhere
 def test_an_instance(cloud, options, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("OCI_METADATA_BASE_URL", cloud.about["metadata"] + "/opc/v2")
@@ -231,6 +237,7 @@ def test_an_instance(cloud, options, tmp_path, monkeypatch):
     assert faults.call(made.object_storage().get_namespace, doing="asking").data == cloud.namespace
 
 
+@elsewhere
 def test_a_file_of_another_tenancy_on_an_instance(cloud, options, tmp_path, monkeypatch):
     file = write(tmp_path / "config", DEFAULT=dict(profile(cloud), tenancy="ocid1.tenancy.oc1..other", authentication_type="instance_principal"))
     monkeypatch.setenv("OCI_METADATA_BASE_URL", cloud.about["metadata"] + "/opc/v2")

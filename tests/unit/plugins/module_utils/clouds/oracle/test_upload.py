@@ -21,7 +21,7 @@ from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import u
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.object_storage import Storage
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.session import Session
-from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.upload import PART_SIZE, part_size_of, upload
+from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.upload import PART_SIZE, complete, part_size_of, upload, whole_md5
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.clouds.conftest import options_for
@@ -321,6 +321,44 @@ def test_credentials_that_expire_meanwhile(cloud, storage, bucket, image):
         upload(storage, bucket, "x", image[0], on_begin=lambda *args: cloud.control.set(credentials_expired=True), **SMALL)
     assert cloud.control.counters()["operations"]["upload_part"] <= 3
     cloud.control.set(credentials_expired=False)
+
+
+# --- parts that somebody else sent -------------------------------------------------------------------
+
+
+def md5(data):
+    return base64.b64encode(hashlib.md5(data).digest()).decode()
+
+
+def shared(cloud, storage, bucket, *parts):
+    """The id of an upload whose parts came through a pre-authenticated request."""
+    share = storage.share(bucket, "x", "ObjectWrite", 600, secrets.token_hex(4))
+    upload_id, url = storage.begin_shared(bucket, share)
+    for number, part in enumerate(parts, 1):
+        assert oci._vendor.requests.put(f"{url}{number}", data=part, verify=cloud.about["ca"], timeout=20).status_code == 200
+    return upload_id
+
+
+@pytest.mark.parametrize("kind", [None, "lost_answer", "wrong_md5", "500"])
+def test_parts_that_came_through_a_share(cloud, storage, bucket, kind):
+    upload_id = shared(cloud, storage, bucket, b"one", b"two", b"too much")
+    if kind:
+        cloud.control.faults({"kind": kind, "times": 1, "operations": ["commit_multipart_upload"]})
+    md5s = {1: md5(b"one"), 2: md5(b"two")}
+    done = complete(storage, bucket, "x", upload_id, 6, md5s)
+    assert (done["size"], done["multipart_md5"]) == (6, whole_md5(md5s)) and content(cloud, bucket, "x") == b"onetwo"
+    # a run that did not hear of it
+    assert complete(storage, bucket, "x", upload_id, 6, md5s) == done
+    with pytest.raises(CloudFault, match="The upload ID .* was not found"):
+        complete(storage, bucket, "x", upload_id, 6, {1: md5(b"two")})
+
+
+def test_parts_that_are_not_what_was_sent(cloud, storage, bucket):
+    upload_id = shared(cloud, storage, bucket, b"one", b"two")
+    for md5s in ({1: md5(b"one"), 2: md5(b"other")}, {1: md5(b"one"), 2: md5(b"two"), 3: md5(b"three")}):
+        with pytest.raises(ImageError, match=rf"part {len(md5s)} in the cloud is not what was sent"):
+            complete(storage, bucket, "x", upload_id, 6, md5s)
+    assert not nothing_left(cloud, bucket) and storage.head(bucket, "x") is None
 
 
 # --- a file that changes -----------------------------------------------------------------------------
