@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import os
 import time
 
@@ -14,7 +15,8 @@ from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import s
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.session import SPEC, Session
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
-oci = pytest.importorskip("oci")
+pytest.importorskip("oci.core")   # the bare name could be the lab's own folder
+oci = importlib.import_module("oci")
 serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
 rsa = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.rsa")
 
