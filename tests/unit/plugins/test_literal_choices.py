@@ -45,9 +45,11 @@ def options(path):
     if path.endswith(".yml"):
         return yaml.safe_load(text)["argument_specs"]["main"]["options"]
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Assign) and node.targets[0].id == "DOCUMENTATION":
-            # the fragment `builder` is put together from others, and no copy
-            return yaml.safe_load(node.value.value)["options"] if isinstance(node.value, ast.Constant) else {}
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(target, ast.Name) and target.id == "DOCUMENTATION":
+            return yaml.safe_load(node.value.value)["options"]
+        if isinstance(target, ast.Attribute) and target.attr == "DOCUMENTATION":
+            return {}   # put together from other fragments (builder.py): no copy
     raise AssertionError(f"{path} has no documentation")
 
 
