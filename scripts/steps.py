@@ -9,6 +9,7 @@ when it ends, and all of them run, whichever fails. Status 77 of a step is a ski
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import os
 import pathlib
@@ -202,10 +203,12 @@ class Runner:
                 say(f"{word}: {', '.join(names)}")
 
     def _tests(self):
-        """(seconds, name) of every test that pytest has told of."""
+        """(seconds, name) of every test that pytest has told of. One that was stopped in its midst has no name, or no end."""
         for path in self.state.glob("*.xml"):
-            for case in xml.etree.ElementTree.parse(path).iter("testcase"):
-                yield float(case.get("time")), f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
+            with contextlib.suppress(xml.etree.ElementTree.ParseError):
+                for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+                    if case.get("classname") and case.get("time"):
+                        yield float(case.get("time")), f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}"
 
 
 def chosen(patterns):
