@@ -131,20 +131,15 @@ class Files:
         finally:
             os.close(fd)
 
-    def _stats(self):
-        """(name, stat) of each file."""
+    def listing(self):
+        """({name: size in bytes}, {name: bytes that it takes on the disk}): a raw disk is mostly holes"""
+        sizes, allocated = {}, {}
         for entry in os.scandir(self._folder):
             with contextlib.suppress(FileNotFoundError):
                 if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                    yield entry.name, entry.stat()
-
-    def listing(self):
-        """{name: size in bytes}"""
-        return {name: status.st_size for name, status in self._stats()}
-
-    def allocated(self):
-        """{name: bytes that it takes on the disk}: a raw disk is mostly holes"""
-        return {name: status.st_blocks * 512 for name, status in self._stats()}
+                    status = entry.stat()
+                    sizes[entry.name], allocated[entry.name] = status.st_size, status.st_blocks * 512
+        return sizes, allocated
 
     # --- in ------------------------------------------------------------------------------------------
 

@@ -92,12 +92,12 @@ class Agent:
         self._started = time.monotonic()
 
     def status(self):
-        space = os.statvfs(self.files.workspace)
+        space, (sizes, allocated) = os.statvfs(self.files.workspace), self.files.listing()
         return {
             "protocol": PROTOCOL, "job_protocol": wire.PROTOCOL, "python": platform.python_version(), "machine": platform.machine(),
             "tools": {name: shutil.which(name) for name in _TOOLS}, "guestfs": self.jobs.guestfs(), "encodings": content_coding.available(),
             "workspace": self.files.workspace, "total_bytes": space.f_blocks * space.f_frsize, "free_bytes": space.f_bavail * space.f_frsize,
-            "programs": self.jobs.programs(), "jobs": self.jobs.listing(), "files": self.files.listing(), "allocated": self.files.allocated(),
+            "programs": self.jobs.programs(), "jobs": self.jobs.listing(), "files": sizes, "allocated": allocated,
             "seconds": round(time.monotonic() - self._started, 1), "idle_timeout": self.idle.seconds,
         }
 
