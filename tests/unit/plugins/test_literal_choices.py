@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ansible_collections.ocne.images.plugins.module_utils.platforms import architectures, disk_formats
+from ansible_collections.ocne.images.plugins.module_utils.targets import oracle_formats
 from ansible_collections.ocne.images.plugins.module_utils.work.guest import recipe
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -29,6 +30,8 @@ COPIES = {
     ("plugins/modules/ocne_image_convert.py", "compression"): ("none", *disk_formats.COMPRESSIONS),
     ("plugins/modules/ocne_image_customize.py", "compression"): recipe.COMPRESSIONS,
     ("plugins/modules/ocne_image_customize.py", "outputs.compression"): recipe.COMPRESSIONS,
+    ("plugins/modules/ocne_oci_image_import.py", "architecture"): architectures.EITHER_NAMES,
+    ("plugins/modules/ocne_oci_image_import.py", "src_format"): tuple(oracle_formats.SOURCE_TYPES),
     ("plugins/doc_fragments/pod.py", "architecture"): architectures.NAMES,
     ("roles/oci_image/meta/argument_specs.yml", "oci_image_architecture"): ("", *architectures.EITHER_NAMES),
     ("roles/oci_image/meta/argument_specs.yml", "oci_image_compression"): recipe.COMPRESSIONS,

@@ -105,14 +105,12 @@ def choose(images):
     return None
 
 
-def drift(image, name=None, freeform=None, defined=None):
-    """{field: value} of what update() has to change, {} where nothing.
+def drift(image, name=None, freeform=None, defined=None, **fields):
+    """{field: value} of what update() has to change, {} where nothing. fields: others that an image can be told anew, operating_system, say.
 
     Tags that are not named here stay: the cloud adds its own, and so do other people.
     """
-    changes = {}
-    if name is not None and image["display_name"] != name:
-        changes["display_name"] = name
+    changes = {field: value for field, value in dict(fields, display_name=name).items() if value is not None and image[field] != value}
     there = image["freeform_tags"] or {}
     if any(there.get(key) != value for key, value in (freeform or {}).items()):
         changes["freeform_tags"] = {**there, **freeform}

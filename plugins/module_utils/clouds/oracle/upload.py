@@ -99,6 +99,31 @@ def whole_md5(md5s):
     return f"{_text(hashlib.md5(joined, usedforsecurity=False))}-{len(md5s)}"
 
 
+def same(there, path, part_size=None):
+    """Whether an object (object_storage.Object) has the bytes of a file, by the MD5 that the cloud tells. part_size: bytes of its parts. Raises ImageError."""
+    wanted = there.multipart_md5 or there.md5
+    part_size = part_size_of(there.size, part_size) if there.multipart_md5 else max(1, there.size)
+    md5s = {}
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size != there.size:
+                return False
+            while True:
+                made, left = hashlib.md5(usedforsecurity=False), part_size
+                while left:
+                    data = file.read(min(_PIECE, left))
+                    if not data:
+                        break
+                    made.update(data)
+                    left -= len(data)
+                if left == part_size:
+                    break
+                md5s[len(md5s) + 1] = _text(made)
+    except OSError as error:
+        raise from_os_error(error, "reading the file to upload", path) from error
+    return wanted == (whole_md5(md5s) if there.multipart_md5 else md5s.get(1))
+
+
 class _Stopped(Exception):
     """In a thread: it is over."""
 

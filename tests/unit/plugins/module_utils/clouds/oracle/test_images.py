@@ -301,6 +301,9 @@ def test_what_nobody_names_is_no_drift():
     changes = images.drift(there, defined={"operations": {"cost": 8}})
     assert changes == {"defined_tags": {"Oracle-Tags": {"CreatedBy": "me"}, "Operations": {"Cost": 8}}}
     assert images.drift(dict(there, freeform_tags=None, defined_tags=None), freeform={"b": ""}) == {"freeform_tags": {"b": ""}}
+    there["operating_system"] = "Custom"
+    assert images.drift(there, operating_system=None) == images.drift(there, operating_system="Custom") == {}
+    assert images.drift(there, operating_system="Oracle Linux") == {"operating_system": "Oracle Linux"}
 
 
 def test_a_tag_that_nobody_has_defined(account, imported):
