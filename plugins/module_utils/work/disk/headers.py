@@ -53,6 +53,12 @@ class Header:
 class _Bytes:
     """Exact reads of an image. where: its name for the reader of a message; size: bytes that it has."""
 
+    where, size = None, 0
+
+    def up_to(self, offset, length):
+        """At most `length` bytes: fewer where the image, or what is at hand of it, ends."""
+        raise NotImplementedError
+
     def refusal(self, what, todo=advice.UNTRUSTED, **details):
         return ImageError(what, self.where, todo, **details)
 
@@ -91,7 +97,6 @@ class Reader(_Bytes):
         os.close(self._fd)
 
     def up_to(self, offset, length):
-        """At most `length` bytes: fewer where the file ends."""
         if offset >= self.size:
             return b""
         try:
