@@ -57,7 +57,7 @@ class Workspace:
         """
         bases = {}
         for item in inputs:
-            path, read_path = item.path, item.holder.pop("read_path", None) if item.image else None
+            path, read_path = item.path, item.holder.pop("read_path", None) if item.named else None
             kept = workspace_name(path)
             if kept:
                 item.moved(self.path(kept))
