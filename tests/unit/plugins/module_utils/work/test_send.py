@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -18,8 +19,11 @@ import time
 
 import pytest
 
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import HeldOpen
 from ansible_collections.ocne.images.plugins.module_utils.builders import local
+from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.builder import PodBuilder
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.process import descendants
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress, silent
 from ansible_collections.ocne.images.plugins.module_utils.work import send
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Answer, Input, Job, dump
@@ -189,6 +193,82 @@ def working(cloud, upload, path, rate=PART // 2, **more):
             yield process, process.stdout
         finally:
             process.kill()
+
+
+# --- in a builder pod --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def builder(client):
+    """A builder whose pod is a real agent on loopback."""
+    made = PodBuilder({"source_transfer": "auto"}, lambda event: None)
+    session = agents.AgentSession(client)
+    made._session = made._sources._session = made._workspace._session = session
+    return made
+
+
+def nowhere(agent, upload):
+    """Whether the secret is in no file of a builder pod, and not in its log."""
+    found = [path for path in [agent.log, *agent.workspace.rglob("*")] if path.is_file() and upload.secret.encode() in path.read_bytes()]
+    return found == []
+
+
+def test_a_source_that_is_in_the_pod(cloud, upload, image, agent, builder):
+    (agent.workspace / "files/image.oci").write_bytes(image[1])
+    wanted, events = job(cloud, upload, image[0]), []
+    wanted.options["src"] = "workspace:image.oci"
+    result = builder.run(wanted, events.append)
+    assert send.numbered(result.values["md5s"]) == {number: part.md5 for number, part in upload.parts().items()}
+    assert upload.commit() == whole_md5(image[1]) and events[-1]["done"] == len(image[1])
+    # the caller's own options are as they were
+    assert wanted.options["src"] == "workspace:image.oci" and "read_path" not in wanted.options
+    assert nowhere(agent, upload) and "job send" in agent.log.read_text()
+
+
+def test_a_file_that_the_pod_has_does_not_go_there_again(cloud, upload, image, agent, builder):
+    path, data = image
+    digest = hashlib.sha256(data).hexdigest()
+    builder._workspace.bring([Input({"src": path}, "src")], None)
+    before = os.stat(agent.workspace / "files" / digest).st_ino
+    held = HeldOpen(path)
+    os.rename(path, path + ".old")
+    with open(path, "wb") as other:
+        other.write(b"another file took its name")
+    wanted = job(cloud, upload, path, read_path=held.read_path, size=len(data))
+    assert builder.run(wanted, lambda event: None).values["sent"] == len(data)
+    assert os.stat(agent.workspace / "files" / digest).st_ino == before and upload.commit() == whole_md5(data)
+
+
+def test_a_file_that_only_the_module_host_has_is_sent_there_first(cloud, upload, image, agent, builder):
+    """And the authorities' certificates, whose path is one of the module host."""
+    assert builder.run(job(cloud, upload, image[0]), lambda event: None).values["sent"] == len(image[1])
+    names = {path.name for path in (agent.workspace / "files").iterdir()}
+    assert {hashlib.sha256(data).hexdigest() for data in (image[1], pathlib.Path(cloud.about["ca"]).read_bytes())} <= names
+
+
+def test_while_it_is_sending_the_secret_is_in_no_file(cloud, upload, image, agent, builder):
+    seen = []
+
+    def look(event):
+        if event["done"] and not seen:
+            seen.append(nowhere(agent, upload))
+            for pid in descendants(agent.process.pid):
+                for name in ("cmdline", "environ"):
+                    seen.append(upload.secret.encode() not in pathlib.Path(f"/proc/{pid}/{name}").read_bytes())
+    cloud.control.set(rate=PART)
+    builder.run(job(cloud, upload, image[0]), look)
+    assert len(seen) >= 3 and all(seen)
+
+
+def test_a_stop_of_the_task_stops_it_there(cloud, upload, image, agent, builder):
+    def stop(event):
+        if event["done"]:
+            raise Interrupted("the test said so")
+    cloud.control.set(rate=PART // 2)
+    with pytest.raises(Interrupted):
+        builder.run(job(cloud, upload, image[0]), stop)
+    settled(cloud)
+    assert descendants(agent.process.pid) == [] and len(parts(cloud, upload)) < 12 and nowhere(agent, upload)
 
 
 # --- interrupted -------------------------------------------------------------------------------------
