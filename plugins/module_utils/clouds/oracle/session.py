@@ -15,7 +15,9 @@ import time
 import urllib.request
 from urllib.parse import unquote, urlsplit
 
+from ...common import proxies
 from ...common.errors import ImageError, from_os_error
+from ...common.http_faults import redact
 from . import faults, sdk
 
 AUTH_TYPES = ("api_key", "instance_principal", "instance_obo_user", "resource_principal", "security_token")
@@ -85,7 +87,10 @@ class Session:
         #: texts that must not be shown
         self.secrets = set()
         if self._proxy:
-            self._check_proxy()
+            self._proxy = proxies.checked(self._proxy)
+            password = urlsplit(self._proxy).password
+            if password:
+                self.secrets |= {password, unquote(password)}
         self._bundle = given.get("cert_bundle")
         if self._bundle:
             self._bundle = os.path.expanduser(os.path.expandvars(self._bundle))
@@ -158,24 +163,7 @@ class Session:
     def _proxies(self, address):
         if self._proxy:
             return {"http": self._proxy, "https": self._proxy}
-        host = urlsplit(address).netloc.rpartition("@")[2]
-        environment = urllib.request.getproxies_environment()
-        if urllib.request.proxy_bypass_environment(host, environment):
-            return {}
-        found = {scheme: environment.get(scheme) or environment.get("all") for scheme in ("http", "https")}
-        return {scheme: address for scheme, address in found.items() if address}
-
-    def _check_proxy(self):
-        try:
-            parts = urlsplit(self._proxy if "://" in self._proxy else "http://" + self._proxy)
-            known = parts.hostname and (parts.port or True)
-        except ValueError:
-            known = False
-        if not known:
-            raise ImageError("proxy is no address of a proxy", todo="write it as http://proxy.example.com:3128")
-        self._proxy = parts.geturl()
-        if parts.password:
-            self.secrets |= {parts.password, unquote(parts.password)}
+        return proxies.of_environment(urlsplit(address).netloc.rpartition("@")[2])
 
     # --- configuration -------------------------------------------------------------------------------
 
@@ -345,7 +333,7 @@ class Session:
         except ImageError:
             raise
         except Exception as error:   # the SDK raises what its parser of certificates did
-            raise ImageError(f"this instance has no usable certificates: {faults.redact(str(error))[:200]}",
+            raise ImageError(f"this instance has no usable certificates: {redact(str(error))[:200]}",
                              todo="check its metadata service") from error
 
     def _find_metadata(self):
@@ -369,7 +357,7 @@ class Session:
             fault = faults.of(error, "getting the token of this resource") if getattr(error, "request", None) is not None else None
             if fault:
                 raise fault from error
-            words = faults.redact(str(error)).partition(" Resource principals authentication")[0][:200].rstrip(". ")
+            words = redact(str(error)).partition(" Resource principals authentication")[0][:200].rstrip(". ")
             raise ImageError(f"this is no resource of the cloud that may act by itself: {words}",
                              todo="set auth_type to another one, or OCI_RESOURCE_PRINCIPAL_VERSION and its companions") from error
 
