@@ -18,6 +18,7 @@ import pytest
 
 sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "lab")]
 
+import clouds  # noqa: E402
 import pods  # noqa: E402
 from plays import CORES, SHARED, VENVS, Play  # noqa: E402
 
@@ -78,6 +79,17 @@ def cluster():
     finally:
         if known["started"]:
             pods.lab("down")
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory):
+    """The lab's stand-in for Oracle's cloud (clouds.Cloud)."""
+    state = SHARED / "cloud" if SHARED else tmp_path_factory.mktemp("cloud")
+    try:
+        yield clouds.up(state)
+    finally:
+        if not SHARED:
+            clouds.down(state)
 
 
 @pytest.fixture

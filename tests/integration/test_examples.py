@@ -18,7 +18,9 @@ from sample import build
 
 #: those that need a cluster
 POD_MODULES = ("ocne_builder", "ocne_builder_info")
-MODULES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - set(POD_MODULES))
+#: those that need Oracle's cloud
+CLOUD_MODULES = ("ocne_oci_image_info",)
+MODULES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - set(POD_MODULES) - set(CLOUD_MODULES))
 #: folders of the examples, all made one
 FOLDERS = re.compile(r"/var/lib/images|/srv/images|/srv/site|/var/tmp|/media/usb|/etc/pki")
 pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
@@ -27,6 +29,11 @@ pytestmark = pytest.mark.parametrize("core", CORES[-1:], indirect=True)
 def examples(module):
     tree = ast.parse((ROOT / "plugins" / "modules" / f"{module}.py").read_text())
     return next(node.value.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "EXAMPLES")
+
+
+def indented(text):
+    """Tasks as a play has them."""
+    return "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
 
 
 @pytest.fixture
@@ -62,7 +69,7 @@ def test_examples_run(run, home, registry, module):
     text = FOLDERS.sub(str(place), examples(module))
     for old, new in words.items():
         text = text.replace(old, new)
-    tasks = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
+    tasks = indented(text)
     play = run(f"- hosts: localhost\n  gather_facts: false\n  tasks:\n{tasks}", extra={"registry_password": registry["tls"]["password"]},
                env={"HOME": str(folder), "XDG_RUNTIME_DIR": ""})
     assert "failed=0" in play.text
@@ -74,9 +81,23 @@ def test_examples_run(run, home, registry, module):
 def test_examples_of_pods_run(inside, namespace, module):
     space = namespace("restricted")
     text = examples(module).replace("namespace: images", f"namespace: {space.name}").replace("registry.example.com/ocne/builder:latest", IMAGE)
-    tasks = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
+    tasks = indented(text)
     # the default image is not in the lab, and the account of its test has no pull secret
     defaults = {f"ocne.images.{name}": {"kubeconfig": space.kubeconfig} for name in POD_MODULES}
     defaults["ocne.images.ocne_builder"].update(image=IMAGE, security="restricted")
     play = inside(f"- hosts: localhost\n  gather_facts: false\n  module_defaults: {json.dumps(defaults)}\n  tasks:\n{tasks}")
     assert "failed=0" in play.text
+
+
+@pytest.mark.parametrize("module", CLOUD_MODULES)
+def test_examples_of_the_cloud_run(run, cloud, tiny, tmp_path, module):
+    image = cloud.image(tiny["tiny"], "ock", "team/images", {"ocne/architecture": "arm64", "ocne/kubernetes": "1.33"})
+    cloud.schema(image, "team/images", **{"Compute.Firmware": "UEFI_64"})
+    (tmp_path / "home/.oci").mkdir(parents=True)
+    shutil.copy(cloud.about["config"], tmp_path / "home/.oci/config")
+    reached = {name: value for name, value in cloud.options().items() if name != "config_file_location"}
+    defaults = {"group/ocne.images.oracle": reached}
+    tasks = indented(examples(module).replace("kubernetes/images", "team/images"))
+    play = run(f"- hosts: localhost\n  gather_facts: false\n  module_defaults: {json.dumps(defaults)}\n  tasks:\n{tasks}",
+               env={"HOME": str(tmp_path / "home"), "NO_PROXY": "localhost"})
+    assert "failed=0" in play.text and "changed=0" in play.text

@@ -272,7 +272,8 @@ def test_a_bare_image_of_that_name(image):
     assert "it is a bare qcow2 image, not an archive that holds one; make one of the image with ocne_image_convert" in refused(image)
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"\x1f\x8b", b"\x1f\x8b\x08\0", b"<html>" * 1000, os.urandom(5000), gzip.compress(b"text" * 1000), bytes(10240)])
+@pytest.mark.parametrize("data", [b"", b"x", b"\x1f\x8b", b"\x1f\x8b\x08\0", b"<html>" * 1000, os.urandom(5000), gzip.compress(b"text" * 1000), bytes(10240)],
+                         ids=["nothing", "a byte", "the start of a start", "the start of gzip", "text", "noise", "gzip of text", "zeros"])
 def test_what_is_no_archive(tmp_path, data):
     (tmp_path / "x.oci").write_bytes(data)
     assert refused(tmp_path / "x.oci")
