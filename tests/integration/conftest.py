@@ -80,6 +80,14 @@ def cluster():
             pods.lab("down")
 
 
+@pytest.fixture(scope="session")
+def cloud(cluster, tmp_path_factory):
+    """pods.Endpoint: Oracle's cloud as pods of the cluster see it."""
+    made = pods.Endpoint(tmp_path_factory.mktemp("cloud"), cluster["gateway"])
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def namespace(cluster):
     """namespace(level, role) -> pods.Namespace; all are removed at the end of the test."""
