@@ -18,19 +18,10 @@ import shutil
 
 from ..common.errors import from_os_error
 from ..files.digests import stat_of, sync_file
+from .lock import try_lock
 from .record import load_record, write_record
 
 _STAGING_SUFFIX = ".ocne-staging"
-
-
-def _lock(path):
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
-    except OSError:
-        os.close(fd)
-        return None
 
 
 def sweep(dest):
@@ -38,7 +29,7 @@ def sweep(dest):
     folder, name = os.path.split(dest)
     for old in glob.glob(os.path.join(glob.escape(folder), "." + glob.escape(name) + ".*" + _STAGING_SUFFIX)):
         try:
-            fd = _lock(os.path.join(old, "lock"))
+            fd = try_lock(os.path.join(old, "lock"))
         except OSError:
             continue   # another user's, or just being removed
         if fd is not None:
@@ -61,7 +52,7 @@ def staging_folder(dest):
     path = os.path.join(folder, f".{name}.{secrets.token_hex(8)}{_STAGING_SUFFIX}")
     try:
         os.mkdir(path, 0o700)
-        lock = _lock(os.path.join(path, "lock"))
+        lock = try_lock(os.path.join(path, "lock"))
     except OSError as error:
         raise from_os_error(error, "making a staging folder beside the destination", folder) from error
     try:

@@ -18,6 +18,7 @@ PULL_AGAIN = "pull the image again; if it stays, the image is broken and must be
 CONVERT_ELSEWHERE = "convert it with the program that made it"
 FLATTEN = "flatten it first (qemu-img convert)"
 LARGER_WORKSPACE = "make the builder with a larger workspace"
+LOOK_FOR_FAULTS = "look for a faulty disk or memory, then run the task again with force"
 NAME_PATH = "name the file with path as it really is in the image"
 UNTRUSTED = "do not use an image that you have no reason to trust; ask for it from where it was published"
 HARMFUL = "the image is damaged or made to do harm: do not use it"

@@ -42,7 +42,7 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, why):
-        self._told = ImageError(f"stopped: {why}", todo="nothing was changed at the destination; run the task again", stopped=why)
+        self._told = ImageError(f"stopped: {why}", todo="nothing half done is at the destination; run the task again", stopped=why)
         super().__init__(str(self._told))
 
     def as_dict(self):

@@ -15,12 +15,17 @@ SPARSE_PREFIX = "sparse-sha256:"
 _BLOCK = 64 << 10   # bytes
 
 
+def _name(path):
+    """A file's name for people, also where the path is that of a descriptor (/proc/PID/fd/N)."""
+    return os.path.basename(os.path.realpath(path))
+
+
 def sha256_file(path, progress=None):
     """(sha256 in hexadecimal, size in bytes) of a file, read once. Raises OSError."""
     progress = progress or silent()
     sums, size = hashlib.sha256(), 0
     with open(path, "rb") as file:
-        progress.phase(f"checksum {os.path.basename(path)}", os.fstat(file.fileno()).st_size)
+        progress.phase(f"checksum {_name(path)}", os.fstat(file.fileno()).st_size)
         while True:
             chunk = file.read(_CHUNK)
             if not chunk:
@@ -43,7 +48,7 @@ def sparse_digest(path, progress=None):
     with open(path, "rb", buffering=0) as file:
         fd = file.fileno()
         size = os.fstat(fd).st_size
-        progress.phase(f"checksum {os.path.basename(path)}", size)
+        progress.phase(f"checksum {_name(path)}", size)
         while offset < size:
             try:
                 offset = os.lseek(fd, offset, os.SEEK_DATA) // _BLOCK * _BLOCK

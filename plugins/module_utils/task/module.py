@@ -35,7 +35,7 @@ class ImageModule:
     """One run of one module: its options, and the steps that all modules share."""
 
     def __init__(self, module, emit, closing):
-        self._ansible, self._closing, self._pod = module, closing, None
+        self._ansible, self._closing, self._pod, self._held = module, closing, None, []
         self._emit = emit
         self.params = module.params
         self.check = module.check_mode
@@ -91,7 +91,10 @@ class ImageModule:
                 raise ImageError("there is no such artifact in the workspace", path, "make it first, by a task with that dest and the same builder")
             return WorkspaceSource(path, record)
         try:
-            return HeldOpen(path)
+            held = HeldOpen(path)
+            # its file is closed with it
+            self._held.append(held)
+            return held
         except OSError as error:
             raise from_os_error(error, "reading the source image", path) from error
 

@@ -36,7 +36,7 @@ SPEC = {
     "region": {"type": "str"},
     "cert_bundle": {"type": "path"},
     "service_endpoints": {"type": "dict", "options": {service: {"type": "str"} for service in SERVICES}},
-    "proxy": {"type": "str"},   # what of it is secret is in Session.secrets
+    "proxy": {"type": "str", "no_log": True},   # it may have a password, which is in Session.secrets, too
     "connect_timeout": {"type": "int", "default": 10},
     "read_timeout": {"type": "int", "default": 60},
 }

@@ -92,6 +92,16 @@ def whole_md5(md5s):
     return f"{base64.b64encode(hashlib.md5(joined, usedforsecurity=False).digest()).decode()}-{len(md5s)}"
 
 
+def same(there, path, part_size=None):
+    """Whether an object (object_storage.Object) has the bytes of a file, by the MD5 that the cloud tells. part_size: bytes of its parts. Raises ImageError."""
+    wanted = there.multipart_md5 or there.md5
+    with Parts(path, part_size=part_size_of(there.size, part_size) if there.multipart_md5 else max(1, there.size)) as parts:
+        if parts.size != there.size:
+            return False
+        md5s = {number: parts.md5(number) for number in parts.numbers}
+    return wanted == (whole_md5(md5s) if there.multipart_md5 else md5s[1])
+
+
 class _Upload:
 
     def __init__(self, storage, bucket, name, path, part_size, parallel, progress):

@@ -1,14 +1,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The options of builders, as they are documented, are those of the argument spec, each text once."""
+"""Options of several modules, as they are documented, are those of the argument spec, and those of builders have each text once."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
-from ansible_collections.ocne.images.plugins.doc_fragments import builder, kubernetes, pod, registry
+from ansible_collections.ocne.images.plugins.doc_fragments import builder, kubernetes, oracle, pod, registry
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes import options
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.cluster import CONNECTION_SPEC
+from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.session import SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common import packages
 from ansible_collections.ocne.images.plugins.module_utils.task.options import REGISTRY_SPEC
 
@@ -28,7 +29,8 @@ def facts(specs, below):
     (kubernetes, CONNECTION_SPEC),
     (builder, options.BUILDER_SPEC),
     (registry, REGISTRY_SPEC),
-], ids=["pod", "kubernetes", "builder", "registry"])
+    (oracle, SPEC),
+], ids=["pod", "kubernetes", "builder", "registry", "oracle"])
 def test_options_are_those_of_the_spec(fragment, spec):
     assert facts(documented(fragment), "suboptions") == facts(spec, "options")
 

@@ -28,7 +28,7 @@ def test_an_unknown_kind_of_work_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize("number, kind, words", [
-    (signal.SIGKILL, ImageError, "without a result .killed by SIGKILL"), (signal.SIGTERM, Interrupted, "stopped: received SIGTERM; nothing was changed"),
+    (signal.SIGKILL, ImageError, "without a result .killed by SIGKILL"), (signal.SIGTERM, Interrupted, "stopped: received SIGTERM; nothing half done"),
 ])
 def test_a_killed_program_is_told_as_such(tmp_path, number, kind, words):
     # a named pipe with nobody at its other end: the program waits in open()

@@ -53,7 +53,7 @@ def test_a_fault_of_the_system_without_words():
 def test_a_stop_is_no_error():
     """Else whatever goes on after a fault goes on after a Ctrl-C, too."""
     assert not issubclass(Interrupted, Exception)
-    assert str(Interrupted("received SIGTERM")) == "stopped: received SIGTERM; nothing was changed at the destination; run the task again."
+    assert str(Interrupted("received SIGTERM")) == "stopped: received SIGTERM; nothing half done is at the destination; run the task again."
 
 
 @pytest.mark.parametrize("error", [ImageError("it is broken", "/disk", "mend it", status=1), ImageError("no more than that"), Interrupted("received SIGINT")])

@@ -49,7 +49,7 @@ def test_a_signal_stops_it(process, number):
     process.send_signal(number)
     assert process.wait(10) == 0
     assert sorted(process.stderr.read().splitlines()) == [
-        "on_stop", f"stopped: received {number.name}; nothing was changed at the destination; run the task again."]
+        "on_stop", f"stopped: received {number.name}; nothing half done is at the destination; run the task again."]
 
 
 def test_a_lost_reader_stops_it(process):

@@ -13,6 +13,7 @@ from ansible_collections.ocne.images.plugins.module_utils.common.versions import
 
 ROOT = pathlib.Path(__file__).resolve().parents[5]
 CORE, PYTHON, PODS, CLIENT = text(versions.ANSIBLE_CORE), text(versions.PYTHON), text(versions.PYTHON_WITH_PODS), text(versions.KUBERNETES)
+SDK = text(versions.OCI)
 #: an installed collection has no scripts and no pyproject.toml
 OPTIONAL = ("scripts/setup", "pyproject.toml")
 #: file -> patterns of which each must be there, at least once
@@ -38,8 +39,9 @@ COPIES = {
     **{f"plugins/modules/{name}.py": [f"Python {PODS} or newer", f"kubernetes {CLIENT} or newer"] for name in ("ocne_builder", "ocne_builder_info")},
 }
 #: what an oldest release is called where people read of it
-SPOKEN = re.compile(r"(Python|ansible-core|kubernetes|skopeo|qemu-img) (\d+\.\d+) or newer")
-ALLOWED = {"Python": {PYTHON, PODS}, "ansible-core": {CORE}, "kubernetes": {CLIENT}, "skopeo": {text(versions.SKOPEO)}, "qemu-img": {text(versions.QEMU_IMG)}}
+SPOKEN = re.compile(r"(Python|ansible-core|kubernetes|oci|skopeo|qemu-img) (\d+\.\d+) or newer")
+ALLOWED = {"Python": {PYTHON, PODS}, "ansible-core": {CORE}, "kubernetes": {CLIENT}, "oci": {SDK}, "skopeo": {text(versions.SKOPEO)},
+           "qemu-img": {text(versions.QEMU_IMG)}}
 PLACES = ("plugins/**/*.py", "roles/**/*.yml", "roles/*/README.md", "docs/*", "README.md", "requirements.txt", "builder/*")
 
 

@@ -58,7 +58,7 @@ def run(body):
 def test_a_stop_is_told_as_such(body):
     answer, status = run(body)
     assert (answer["failed"], status) == (True, 1)
-    assert answer["msg"] == "stopped: received SIGTERM; nothing was changed at the destination; run the task again."
+    assert answer["msg"] == "stopped: received SIGTERM; nothing half done is at the destination; run the task again."
     assert answer["error"]["what"] == "stopped: received SIGTERM"
 
 

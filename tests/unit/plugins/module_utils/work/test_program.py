@@ -43,7 +43,7 @@ def run(work):
 def test_a_stop_is_told_as_such(work):
     error, status = run(work)
     assert (error["what"], status) == ("stopped: received SIGTERM", 1)
-    assert error["todo"] == "nothing was changed at the destination; run the task again"
+    assert error["todo"] == "nothing half done is at the destination; run the task again"
 
 
 def test_faults_are_told_as_such():

@@ -489,3 +489,26 @@ def test_memory_does_not_depend_on_the_size_of_the_parts(cloud, bucket, tmp_path
     out, _err = running.communicate(timeout=120)
     done = json.loads(out.splitlines()[-1])
     assert done["sent"] == 160 * MIB and done["grown"] < 40 * 1024   # KiB: with its clients and threads, less than one part
+
+
+# --- compared ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part_size", [MIB // 4, MIB, None])
+def test_an_object_is_compared_with_a_file(cloud, storage, bucket, image, part_size, tmp_path):
+    path, data = image
+    upload(storage, bucket, "one", path, **dict(SMALL, part_size=part_size))
+    there = storage.head(bucket, "one")
+    assert upload_file.same(there, path, part_size)
+    (tmp_path / "other").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert not upload_file.same(there, str(tmp_path / "other"), part_size)
+    (tmp_path / "other").write_bytes(data[:-1])
+    assert not upload_file.same(there, str(tmp_path / "other"), part_size)
+
+
+def test_an_object_that_came_in_one_piece_is_compared(cloud, storage, bucket, image):
+    path, data = image
+    cloud.storage.put_object(cloud.namespace, bucket, "one", data)
+    assert upload_file.same(storage.head(bucket, "one"), path)
+    cloud.storage.put_object(cloud.namespace, bucket, "one", data[::-1])
+    assert not upload_file.same(storage.head(bucket, "one"), path)
