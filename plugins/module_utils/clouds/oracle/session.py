@@ -75,7 +75,8 @@ def _given(options):
 class Session:
     """One tenancy and region, as one principal. Raises ImageError where the options do not fit together.
 
-    The cloud is asked only for an instance's token. tenancy, user: OCIDs, None where the principal does not tell; region: its name.
+    The cloud is asked only for an instance's token. tenancy, user: OCIDs, None where the principal does not tell; region: its name; bundle: the
+    path of certificates that are trusted, None for the usual ones.
     """
 
     def __init__(self, options):
@@ -91,11 +92,11 @@ class Session:
             password = urlsplit(self._proxy).password
             if password:
                 self.secrets |= {password, unquote(password)}
-        self._bundle = given.get("cert_bundle")
-        if self._bundle:
-            self._bundle = os.path.expanduser(os.path.expandvars(self._bundle))
-            if not os.path.exists(self._bundle):
-                raise ImageError("the bundle of certificates does not exist", self._bundle,
+        self.bundle = given.get("cert_bundle")
+        if self.bundle:
+            self.bundle = os.path.expanduser(os.path.expandvars(self.bundle))
+            if not os.path.exists(self.bundle):
+                raise ImageError("the bundle of certificates does not exist", self.bundle,
                                  "check cert_bundle, and OCI_ANSIBLE_CERT_BUNDLE in the environment")
         self._profile, self._file = given.get("config_profile_name") or _DEFAULT_PROFILE, None
         config = self._read(given)
@@ -157,7 +158,7 @@ class Session:
         """Proxy and certificates of what makes the requests."""
         # with its trust in the environment a bundle there would win over cert_bundle, and a ~/.netrc over the signature
         http.trust_env = False
-        http.verify = self._bundle or True
+        http.verify = self.bundle or True
         http.proxies = self._proxies(address)
 
     def _proxies(self, address):
@@ -325,8 +326,8 @@ class Session:
         self._find_metadata()
         if "auth" in self._endpoints:
             more["federation_endpoint"] = self._endpoints["auth"] + ("" if urlsplit(self._endpoints["auth"]).path else "/v1/x509")
-        if self._bundle:
-            more["federation_client_cert_bundle_verify"] = self._bundle
+        if self.bundle:
+            more["federation_client_cert_bundle_verify"] = self.bundle
         try:
             return faults.call(getattr(self._oci.auth.signers, kind), federation_client_retry_strategy=self._oci.retry.NoneRetryStrategy(),
                                doing="getting the token of this instance", where=self._endpoints.get("auth"), **more)

@@ -94,12 +94,12 @@ def whole_md5(md5s):
 
 def same(there, path, part_size=None):
     """Whether an object (object_storage.Object) has the bytes of a file, by the MD5 that the cloud tells. part_size: bytes of its parts. Raises ImageError."""
-    wanted = there.multipart_md5 or there.md5
-    with Parts(path, part_size=part_size_of(there.size, part_size) if there.multipart_md5 else max(1, there.size)) as parts:
+    with Parts(path) as parts:
         if parts.size != there.size:
             return False
+        parts.part_size = part_size_of(parts.size, part_size) if there.multipart_md5 else parts.size
         md5s = {number: parts.md5(number) for number in parts.numbers}
-    return wanted == (whole_md5(md5s) if there.multipart_md5 else md5s[1])
+    return whole_md5(md5s) == there.multipart_md5 if there.multipart_md5 else md5s[1] == there.md5
 
 
 class _Upload:

@@ -17,7 +17,9 @@ import time
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, write_record
+from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.launch_metadata import encoded, launch_metadata
 from ansible_collections.ocne.images.plugins.module_utils.files.digests import sha256_file, stat_of
+from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers, oci_archive
 from ansible_collections.ocne.images.plugins.modules import ocne_oci_image_import
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import environment
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.clouds.conftest import options_for
@@ -161,6 +163,18 @@ def test_a_vmdk(task, cloud, bucket, disk, tmp_path):
     subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "vmdk", "-o", "subformat=streamOptimized", str(disk), str(path)], check=True)
     made = task.good(src=str(path), src_format="vmdk", display_name="n" + secrets.token_hex(4))
     assert made["lifecycle_state"] == "AVAILABLE" and left(cloud, bucket) == []
+
+
+def test_an_archive(task, cloud, bucket, disk, tmp_path):
+    """It says its shapes and capabilities by itself, so none of ours are set."""
+    path, name = tmp_path / "boot.oci", "n" + secrets.token_hex(4)
+    oci_archive.write(str(path), encoded(launch_metadata("pca", "amd64", "Oracle Linux", "8")), headers.read_header(str(disk), "qcow2"))
+    made = task.good(src=str(path), src_format="pca_archive", display_name=name)
+    assert made["lifecycle_state"] == "AVAILABLE" and left(cloud, bucket) == []
+    assert "capability_schema" not in made and "shapes" not in made
+    assert not task.good(src=str(path), src_format="pca_archive", display_name=name)["changed"]
+    path.write_bytes(path.read_bytes()[:1000])
+    assert "boot.oci" in task.bad(src=str(path), src_format="pca_archive", display_name=name)
 
 
 def test_not_waited_for(task, cloud, bucket, file):
