@@ -457,7 +457,7 @@ def make(m, target, image):
     if m.check and new and m.remote:
         m.dry_run()
     if not m.check:
-        target.take_up(image)
+        target.take_up(image, found)
         found = found or bring(target, image, answer)
         if not found.ready and m.params["wait"]:
             found = target.wait(image, found)
