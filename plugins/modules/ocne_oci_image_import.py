@@ -422,8 +422,12 @@ def target_of(m, session, image):
         params["launch_mode"], params["freeform_tags"], params["defined_tags"], params["capability_schema"], params["add_shapes"],
         params["remove_shapes"], taken.get("namespace"), taken.get("name"), params["url"], params["force"], params["wait"], params["wait_timeout"],
         params["wait_interval"], params["retry_seconds"])
-    journal = image and Journal(image.where if image.read_path else None, image.source or image.content)
-    return OracleCloud(session, settings, journal, m.progress, sender(m, session, image) if m.remote and image and image.content else None, m.warn)
+    return OracleCloud(session, settings, image and journal_of(image), m.progress, sender(m, session, image) if m.remote and image and image.content else None, m.warn)
+
+
+def journal_of(image):
+    """Beside the file. What only a pod has is known by what it was made of: made again in the next pod, it has other bytes."""
+    return Journal(image.where if image.read_path else None, image.source or image.recipe or image.content)
 
 
 def sender(m, session, image):
