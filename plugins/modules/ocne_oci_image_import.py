@@ -422,7 +422,8 @@ def target_of(m, session, image):
         params["launch_mode"], params["freeform_tags"], params["defined_tags"], params["capability_schema"], params["add_shapes"],
         params["remove_shapes"], taken.get("namespace"), taken.get("name"), params["url"], params["force"], params["wait"], params["wait_timeout"],
         params["wait_interval"], params["retry_seconds"])
-    return OracleCloud(session, settings, image and journal_of(image), m.progress, sender(m, session, image) if m.remote and image and image.content else None, m.warn)
+    send = sender(m, session, image) if m.remote and image and image.content else None
+    return OracleCloud(session, settings, image and journal_of(image), m.progress, send, m.warn)
 
 
 def journal_of(image):
