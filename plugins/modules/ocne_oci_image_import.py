@@ -208,7 +208,7 @@ EXAMPLES = r"""
     compartment: kubernetes/images
     display_name: ock-arm64
     remove_shapes: [BM.Standard.A1.160]
-    defined_tags: {Operations: {CostCenter: "42"}}
+    defined_tags: {operations: {cost_center: "42"}}
     config_file_location: ~/.oci/config
     config_profile_name: DEFAULT
 
@@ -227,6 +227,21 @@ EXAMPLES = r"""
     architecture: amd64
     compartment: kubernetes/images
     display_name: ock-golden
+
+- name: What an address leads to
+  ocne.images.ocne_oci_image_import:
+    url: "{{ address_of_the_object }}"
+    architecture: amd64
+    compartment: kubernetes/images
+    display_name: ock-address
+
+- name: An archive, as a Private Cloud Appliance takes it
+  ocne.images.ocne_oci_image_import:
+    src: /srv/images/boot-pca.oci
+    src_format: pca_archive
+    architecture: amd64
+    compartment: kubernetes/images
+    display_name: ock-pca
 
 - name: Keep the two newest images
   ocne.images.ocne_oci_image_import:
