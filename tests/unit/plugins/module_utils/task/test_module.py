@@ -83,8 +83,9 @@ def test_a_diff_shows_the_defaults_that_records_leave_out():
     after = record("ocne_image_convert", hwversion=13)
     shown = m.diff(record("ocne_image_convert", subformat="monolithicFlat"), after, "/disk", Recipe)
     assert json.loads(shown["before"])["options"] == {"format": "vmdk", "compression": "none", "subformat": "monolithicFlat", "adapter_type": None,
-                                                      "hwversion": None}
-    assert json.loads(shown["after"])["options"] == {"format": "vmdk", "compression": "none", "subformat": None, "adapter_type": None, "hwversion": 13}
+                                                      "hwversion": None, "metadata": None}
+    assert json.loads(shown["after"])["options"] == {"format": "vmdk", "compression": "none", "subformat": None, "adapter_type": None, "hwversion": 13,
+                                                     "metadata": None}
     # of another kind nothing is known
     assert json.loads(m.diff(record("ocne_boot_image"), after, "/disk", Recipe)["before"])["options"] == {"format": "vmdk"}
     assert m.diff(None, after, "/disk", Recipe)["before"] == ""
