@@ -18,7 +18,7 @@ collections_path() {
     printf '%s\n' "$path"
 }
 
-# use_venv NAME: main (the user's), oldest, newest (ansible-core), tools, py39.
+# use_venv NAME: main (the user's), oldest, newest (ansible-core), tools, py39, oci-cli.
 use_venv() {
     local dir=$cache/venv/$1 part path=''
     [ -x "$dir/bin/python" ] || die "there is no Python environment '$1': run scripts/setup"

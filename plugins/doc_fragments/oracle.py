@@ -90,8 +90,8 @@ options:
         type: str
   proxy:
     description:
-      - The address of a proxy for all requests to the cloud, such as V(http://proxy.example.com:3128), in place of the proxy variables. A password in it is not
-        shown.
+      - The address of a proxy for all requests to the cloud, such as V(http://proxy.example.com:3128), in place of the proxy variables. It is not shown, as it
+        may have a password in it.
     type: str
   connect_timeout:
     description:

@@ -16,8 +16,10 @@ import time
 
 import pytest
 
-sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "lab")]
+LAB = pathlib.Path(__file__).parents[1] / "lab"
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(LAB), str(LAB / "oci")]
 
+import clouds  # noqa: E402
 import pods  # noqa: E402
 from plays import CORES, SHARED, VENVS, Play  # noqa: E402
 
@@ -81,7 +83,18 @@ def cluster():
 
 
 @pytest.fixture(scope="session")
-def cloud(cluster, tmp_path_factory):
+def cloud(tmp_path_factory):
+    """The lab's stand-in for Oracle's cloud (clouds.Cloud)."""
+    state = SHARED / "cloud" if SHARED else tmp_path_factory.mktemp("cloud")
+    try:
+        yield clouds.up(state)
+    finally:
+        if not SHARED:
+            clouds.down(state)
+
+
+@pytest.fixture(scope="session")
+def cloud_of_pods(cluster, tmp_path_factory):
     """pods.Endpoint: Oracle's cloud as pods of the cluster see it."""
     made = pods.Endpoint(tmp_path_factory.mktemp("cloud"), cluster["gateway"])
     yield made

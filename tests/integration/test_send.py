@@ -73,13 +73,13 @@ def noise(tmp_path):
 
 
 @pytest.fixture
-def upload(cloud):
+def upload(cloud_of_pods):
     """A new upload."""
-    return cloud.inside(Owner(cloud.about).upload)
+    return cloud_of_pods.inside(Owner(cloud_of_pods.about).upload)
 
 
 @pytest.mark.parametrize("level, place", [("restricted", "workspace:image.qcow2"), ("baseline", "image.qcow2")])
-def test_an_image_goes_from_the_pod_to_the_cloud(run, inside, namespace, cloud, upload, line, noise, tmp_path, level, place):
+def test_an_image_goes_from_the_pod_to_the_cloud(run, inside, namespace, cloud_of_pods, upload, line, noise, tmp_path, level, place):
     """It was made in the pod, and left there under a name, or kept there under its digest: in neither case does it cross the controller."""
     (tmp_path / "library").mkdir()
     (tmp_path / "library/send_it.py").write_text(MODULE)
@@ -88,7 +88,7 @@ def test_an_image_goes_from_the_pod_to_the_cloud(run, inside, namespace, cloud, 
     dest = place if place.startswith("workspace:") else str(tmp_path / place)
     made = inside(MAKE, extra={"src": str(noise), "dest": dest, "builder": builder})
     size = int(re.search(r"size=(\d+)\.", made.text).group(1))
-    options = {"src": dest, "part_size": 5 * MIB, "size": size, "ca_cert": cloud.about["ca"], "parallel": 4}
+    options = {"src": dest, "part_size": 5 * MIB, "size": size, "ca_cert": cloud_of_pods.about["ca"], "parallel": 4}
     line.count()
     play = run(SEND, "-vvv", extra={"options": options, "url": upload.url, "builder": builder, "told": str(tmp_path / "told")}, within=line.within)
     crossed = line.crossed()
@@ -96,8 +96,8 @@ def test_an_image_goes_from_the_pod_to_the_cloud(run, inside, namespace, cloud, 
     assert upload.secret not in play.text and max(crossed) < SIZE / 8, crossed
     sent = json.loads((tmp_path / "told").read_text())
     md5s = send.numbered(sent["md5s"])
-    assert sent["sent"] == size > SIZE and md5s == {number: part.md5 for number, part in cloud.inside(upload.parts).items()}
-    assert cloud.inside(upload.commit) == whole_md5(md5s)
+    assert sent["sent"] == size > SIZE and md5s == {number: part.md5 for number, part in cloud_of_pods.inside(upload.parts).items()}
+    assert cloud_of_pods.inside(upload.commit) == whole_md5(md5s)
     pod = space.ctl("get", "pods", "-o", "name").strip()
     assert space.ctl("exec", pod, "--", "sh", "-c", f"grep -rl {upload.secret} /workspace /tmp; true") == ""
     assert upload.secret not in space.ctl("logs", pod) and "job send" in space.ctl("logs", pod)
@@ -108,11 +108,11 @@ def test_an_image_goes_from_the_pod_to_the_cloud(run, inside, namespace, cloud, 
     assert (again["sent"], again["kept"], again["md5s"]) == (0, size, sent["md5s"])
 
 
-def test_a_request_that_is_not_good_any_more(inside, namespace, cloud, upload, noise, tmp_path):
+def test_a_request_that_is_not_good_any_more(inside, namespace, cloud_of_pods, upload, noise, tmp_path):
     (tmp_path / "library").mkdir()
     (tmp_path / "library/send_it.py").write_text(MODULE)
-    cloud.inside(upload.unshare)
+    cloud_of_pods.inside(upload.unshare)
     builder = {"type": "pod", "kubeconfig": namespace().kubeconfig, "image": IMAGE}
-    options = {"src": str(noise), "part_size": 5 * MIB, "size": SIZE, "ca_cert": cloud.about["ca"]}
+    options = {"src": str(noise), "part_size": 5 * MIB, "size": SIZE, "ca_cert": cloud_of_pods.about["ca"]}
     play = inside(SEND, extra={"options": options, "url": upload.url, "builder": builder, "told": str(tmp_path / "told")}, fails=True)
     assert "the pre-authenticated request is not good any more: it has expired or was removed" in play.text and upload.secret not in play.text

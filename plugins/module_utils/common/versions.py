@@ -17,7 +17,7 @@ KUBERNETES = (37, 0)
 LIBGUESTFS = (1, 44)
 QEMU_IMG = (6, 2)
 SKOPEO = (1, 9)
-#: Oracle's SDK for Python, package oci
+#: Oracle's SDK for Python, package oci: the oldest that the units of clouds/ have passed with, on Python 3.9
 OCI = (2, 126)
 
 

@@ -10,7 +10,6 @@ import yaml
 
 from ansible_collections.ocne.images.plugins.doc_fragments import oracle
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import session
-from ansible_collections.ocne.images.plugins.module_utils.common import versions
 
 FRAGMENT = yaml.safe_load(oracle.ModuleDocFragment.DOCUMENTATION)
 DEFAULTS = re.compile(r"Default (E\([^.]*?)(?:, else|\.)")
@@ -30,8 +29,3 @@ def test_each_kind_of_authentication_is_told():
 def test_where_no_file_is_named():
     assert f"C({session._DEFAULT_FILE})" in FRAGMENT["options"]["config_file_location"]["description"][0]
     assert f"C({session._DEFAULT_PROFILE})" in FRAGMENT["options"]["config_profile_name"]["description"][0]
-
-
-def test_what_it_takes():
-    assert FRAGMENT["requirements"][0].startswith(f"Python {versions.text(versions.PYTHON)} or newer")
-    assert FRAGMENT["requirements"][1].startswith(f"oci {versions.text(versions.OCI)} or newer")

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils import basic
+from ansible.module_utils.common import parameters
 
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import images
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
@@ -30,8 +31,11 @@ options, session, patience, place, start, imported = clouds.options, clouds.sess
 def ask(options, monkeypatch, capsys):
     """ask(**options) -> what the module says of the lab's endpoint."""
     def run(fails=False, **more):
-        arguments = {"ANSIBLE_MODULE_ARGS": dict(options, _ansible_remote_tmp="/tmp", _ansible_keep_remote_files=False,
-                                                  _ansible_inject_invocation=True, **more)}
+        internal = dict(_ansible_remote_tmp="/tmp", _ansible_keep_remote_files=False)
+        if "inject_invocation" in parameters.PASS_VARS:
+            # older ones always tell it
+            internal["_ansible_inject_invocation"] = True
+        arguments = {"ANSIBLE_MODULE_ARGS": dict(options, **internal, **more)}
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps(arguments).encode())
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
         with pytest.raises(SystemExit) as end:

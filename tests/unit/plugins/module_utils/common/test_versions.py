@@ -19,8 +19,9 @@ OPTIONAL = ("scripts/setup", "pyproject.toml")
 #: file -> patterns of which each must be there, at least once
 COPIES = {
     "meta/runtime.yml": [f'requires_ansible: ">={CORE}.0"'],
-    "requirements.txt": [f'kubernetes>={CLIENT}; python_version >= "{PODS}"', f"ansible-core {CORE} or newer", f"Python {PYTHON} or newer"],
-    "builder/requirements.txt": [f"kubernetes>={CLIENT}"],
+    "requirements.txt": [f'kubernetes>={CLIENT}; python_version >= "{PODS}"', f"oci>={SDK}", f"ansible-core {CORE} or newer",
+                         f"Python {PYTHON} or newer"],
+    "builder/requirements.txt": [f"kubernetes>={CLIENT}", f"oci>={SDK}"],
     "builder/Containerfile": [f"ansible-core>={CORE} "],
     "builder/execution-environment.yml": [f"package_pip: ansible-core>={CORE}"],
     "roles/builder_image/defaults/main.yml": [f'"ansible-core>={CORE}"'],
@@ -31,8 +32,9 @@ COPIES = {
     "tests/config.yml": [f'python_requires: ">={PYTHON}"'],
     "README.md": [f"ansible-core {CORE} or newer", f"Python {PYTHON} or newer", f"binding {text(versions.LIBGUESTFS)} or newer",
                   f"qemu-img {text(versions.QEMU_IMG)} or newer", f"skopeo {text(versions.SKOPEO)} or newer",
-                  f"Python {PODS}, and kubernetes {versions.KUBERNETES[0]} or newer"],
+                  f"Python {PODS}, and kubernetes {versions.KUBERNETES[0]} or newer", f"oci {SDK} or newer"],
     "plugins/doc_fragments/artifact.py": [f"Python {PYTHON} or newer"],
+    "plugins/doc_fragments/oracle.py": [f"Python {PYTHON} or newer", f"oci {SDK} or newer"],
     "plugins/doc_fragments/pod.py": [f"needs Python {PYTHON} or newer"],
     "plugins/modules/ocne_image_info.py": [f"Python {PYTHON} or newer"],
     "plugins/modules/ocne_boot_image.py": [f"skopeo {text(versions.SKOPEO)} or newer"],
