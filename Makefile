@@ -5,7 +5,7 @@ SHELL := bash
 .PHONY: help demo demo-pod test lint bench clean setup cluster-up cluster-down
 
 help:
-	@echo "make demo    builds a boot image for Oracle Cloud Infrastructure, and boots it"
+	@echo "make demo    makes a custom image in a stand-in for Oracle Cloud Infrastructure, and boots it"
 	@echo "make demo-pod    the same in a pod of a Kubernetes cluster that it starts"
 	@echo "make test    everything: linters, unit tests, ansible-test, real plays"
 	@echo "make lint    the linters only"

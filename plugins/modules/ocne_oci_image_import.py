@@ -208,7 +208,7 @@ EXAMPLES = r"""
     compartment: kubernetes/images
     display_name: ock-arm64
     remove_shapes: [BM.Standard.A1.160]
-    defined_tags: {Operations: {CostCenter: "42"}}
+    defined_tags: {operations: {cost_center: "42"}}
     config_file_location: ~/.oci/config
     config_profile_name: DEFAULT
 
@@ -227,6 +227,21 @@ EXAMPLES = r"""
     architecture: amd64
     compartment: kubernetes/images
     display_name: ock-golden
+
+- name: What an address leads to
+  ocne.images.ocne_oci_image_import:
+    url: "{{ address_of_the_object }}"
+    architecture: amd64
+    compartment: kubernetes/images
+    display_name: ock-address
+
+- name: An archive, as a Private Cloud Appliance takes it
+  ocne.images.ocne_oci_image_import:
+    src: /srv/images/boot-pca.oci
+    src_format: pca_archive
+    architecture: amd64
+    compartment: kubernetes/images
+    display_name: ock-pca
 
 - name: Keep the two newest images
   ocne.images.ocne_oci_image_import:
@@ -422,8 +437,13 @@ def target_of(m, session, image):
         params["launch_mode"], params["freeform_tags"], params["defined_tags"], params["capability_schema"], params["add_shapes"],
         params["remove_shapes"], taken.get("namespace"), taken.get("name"), params["url"], params["force"], params["wait"], params["wait_timeout"],
         params["wait_interval"], params["retry_seconds"])
-    journal = image and Journal(image.where if image.read_path else None, image.source or image.content)
-    return OracleCloud(session, settings, journal, m.progress, sender(m, session, image) if m.remote and image and image.content else None, m.warn)
+    send = sender(m, session, image) if m.remote and image and image.content else None
+    return OracleCloud(session, settings, image and journal_of(image), m.progress, send, m.warn)
+
+
+def journal_of(image):
+    """Beside the file. What only a pod has is known by what it was made of: made again in the next pod, it has other bytes."""
+    return Journal(image.where if image.read_path else None, image.source or image.recipe or image.content)
 
 
 def sender(m, session, image):
@@ -457,7 +477,7 @@ def make(m, target, image):
     if m.check and new and m.remote:
         m.dry_run()
     if not m.check:
-        target.take_up(image)
+        target.take_up(image, found)
         found = found or bring(target, image, answer)
         if not found.ready and m.params["wait"]:
             found = target.wait(image, found)

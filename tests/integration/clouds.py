@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import time
 
+from endpoint.client import Control
 from plays import ROOT, VENVS
 
 LAB = ROOT / "tests/lab/oci"
@@ -21,7 +22,7 @@ class Cloud:
     """One endpoint. It is shared: each test has names of its own in it, and leaves its switches alone. about: what `oci/up` tells."""
 
     def __init__(self, about):
-        self.about = about
+        self.about, self.control = about, Control(about["control"])
         self.namespace, self.region, self.compartments = about["namespace"], about["region"], about["compartments"]
 
     def options(self, **more):
@@ -44,6 +45,11 @@ class Cloud:
         name = f"t-{secrets.token_hex(4)}"
         self.cli("os", "bucket", "create", "-ns", self.namespace, "--name", name, "--compartment-id", self.compartments[compartment])
         return name
+
+    def left(self, bucket):
+        """The objects and unfinished uploads in a bucket."""
+        told = self.control.left()
+        return [name for kind in ("objects", "uploads") for name in told[kind] if name.startswith(bucket + "/")]
 
     def image(self, disk, name, compartment="images", tags=None):
         """The OCID of a new image that is AVAILABLE, of a qcow2 file."""

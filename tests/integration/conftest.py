@@ -16,7 +16,8 @@ import time
 
 import pytest
 
-sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "lab")]
+LAB = pathlib.Path(__file__).parents[1] / "lab"
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(LAB), str(LAB / "oci")]
 
 import clouds  # noqa: E402
 import pods  # noqa: E402
@@ -90,6 +91,14 @@ def cloud(tmp_path_factory):
     finally:
         if not SHARED:
             clouds.down(state)
+
+
+@pytest.fixture(scope="session")
+def cloud_of_pods(cluster, tmp_path_factory):
+    """pods.Endpoint: Oracle's cloud as pods of the cluster see it."""
+    made = pods.Endpoint(tmp_path_factory.mktemp("cloud"), cluster["gateway"])
+    yield made
+    made.close()
 
 
 @pytest.fixture

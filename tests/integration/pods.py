@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import random
 import secrets
@@ -11,6 +12,8 @@ import time
 
 import pytest
 from plays import ROOT, SHARED
+
+from cluster.lab import enter_network
 
 LAB = ROOT / "tests/lab/cluster"
 IMAGE = "10.244.0.1:5000/ocne/builder:latest"
@@ -34,6 +37,29 @@ def up():
         return dict(known, started=started, images=json.loads((SHARED / "images.json").read_text()))
     lab("builder-image")
     return dict(known, images=json.loads(lab("push")))
+
+
+class Endpoint:
+    """The lab's stand-in for Oracle's cloud, in the cluster's network at an address that pods reach. Its state is in a folder.
+
+    about: what `oci/up` tells.
+    """
+
+    def __init__(self, state, address):
+        self._state = ["--state", str(state)]
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, initializer=enter_network)
+        self.about = json.loads(self._run("up", "--host", address))
+
+    def inside(self, function, *arguments, **keywords):
+        """What a function returns that is called in that network."""
+        return self._thread.submit(function, *arguments, **keywords).result()
+
+    def _run(self, name, *more):
+        return subprocess.run([LAB / "enter", ROOT / "tests/lab/oci" / name, *self._state, *more], capture_output=True, text=True, check=True).stdout
+
+    def close(self):
+        self._thread.shutdown()
+        self._run("down", "--purge")
 
 
 #: waits for QEMU, and stops it
@@ -136,6 +162,16 @@ class Line:
                 dropped, tries = now, tries - 1
             assert play.process.poll() is None and time.monotonic() < deadline, play.text
             time.sleep(0.1)
+
+    def count(self):
+        """Count what goes this way from now on: crossed()."""
+        self._insert("OUTPUT", "-m", "owner", "--gid-owner", str(self._group), "-m", "comment", "--comment", f"out-{self._group}")
+        self._insert("INPUT", "-m", "connmark", "--mark", str(self._mark), "-m", "comment", "--comment", f"in-{self._group}")
+
+    def crossed(self):
+        """(bytes that programs within it have sent to anybody, bytes that the API server has sent to them)"""
+        lines = [line for chain in ("OUTPUT", "INPUT") for line in _iptables("-nvxL", chain).splitlines()]
+        return tuple(next(int(line.split()[1]) for line in lines if f"{way}-{self._group} " in line) for way in ("out", "in"))
 
     def mend(self, forgotten=False):
         """Let packets pass again; forgotten: only those of new connections, as where a load balancer has dropped its table."""

@@ -19,7 +19,7 @@ from sample import build
 #: those that need a cluster
 POD_MODULES = ("ocne_builder", "ocne_builder_info")
 #: those that need Oracle's cloud
-CLOUD_MODULES = ("ocne_oci_image_info",)
+CLOUD_MODULES = ("ocne_oci_image_import", "ocne_oci_image_info")
 MODULES = sorted({path.stem for path in (ROOT / "plugins" / "modules").glob("*.py")} - set(POD_MODULES) - set(CLOUD_MODULES))
 #: folders of the examples, all made one
 FOLDERS = re.compile(r"/var/lib/images|/srv/images|/srv/site|/var/tmp|/media/usb|/etc/pki")
@@ -89,15 +89,40 @@ def test_examples_of_pods_run(inside, namespace, module):
     assert "failed=0" in play.text
 
 
-@pytest.mark.parametrize("module", CLOUD_MODULES)
-def test_examples_of_the_cloud_run(run, cloud, tiny, tmp_path, module):
-    image = cloud.image(tiny["tiny"], "ock", "team/images", {"ocne/architecture": "arm64", "ocne/kubernetes": "1.33"})
-    cloud.schema(image, "team/images", **{"Compute.Firmware": "UEFI_64"})
+@pytest.fixture
+def in_the_cloud(run, cloud, tmp_path):
+    """in_the_cloud(text of tasks, **variables) -> the Play of a user of it, who works in the compartment team/builds."""
     (tmp_path / "home/.oci").mkdir(parents=True)
     shutil.copy(cloud.about["config"], tmp_path / "home/.oci/config")
     reached = {name: value for name, value in cloud.options().items() if name != "config_file_location"}
-    defaults = {"group/ocne.images.oracle": reached}
-    tasks = indented(examples(module).replace("kubernetes/images", "team/images"))
-    play = run(f"- hosts: localhost\n  gather_facts: false\n  module_defaults: {json.dumps(defaults)}\n  tasks:\n{tasks}",
-               env={"HOME": str(tmp_path / "home"), "NO_PROXY": "localhost"})
+    # the lab's imports take a second
+    defaults = {"group/ocne.images.oracle": reached, "ocne.images.ocne_oci_image_import": {"wait_interval": 1}}
+
+    def go(text, **variables):
+        tasks = indented(FOLDERS.sub(str(tmp_path), text.replace("kubernetes/images", "team/builds")))
+        return run(f"- hosts: localhost\n  gather_facts: false\n  module_defaults: {json.dumps(defaults)}\n  tasks:\n{tasks}", extra=variables,
+                   env={"HOME": str(tmp_path / "home"), "NO_PROXY": "localhost"})
+    return go
+
+
+def test_examples_of_images_in_the_cloud_run(in_the_cloud, cloud, tiny):
+    image = cloud.image(tiny["tiny"], "ock", "team/builds", {"ocne/architecture": "arm64", "ocne/kubernetes": "1.33"})
+    cloud.schema(image, "team/builds", **{"Compute.Firmware": "UEFI_64"})
+    play = in_the_cloud(examples("ocne_oci_image_info"))
     assert "failed=0" in play.text and "changed=0" in play.text
+
+
+def test_examples_of_an_import_run(in_the_cloud, cloud, tiny, tmp_path):
+    for disk, name in (("tiny", "boot.qcow2-1.33-amd64.oci"), ("tiny-arm64", "boot.qcow2-1.33-arm64.oci")):
+        shutil.copy(tiny[disk], tmp_path / name)
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "vmdk", tiny["tiny"], tmp_path / "boot.vmdk"], check=True)
+    bucket = cloud.bucket("team/builds")
+    there = ("-ns", cloud.namespace, "-bn", bucket)
+    cloud.cli("os", "object", "put", *there, "--name", "boot.qcow2", "--file", tiny["tiny"])
+    share = cloud.cli("os", "preauth-request", "create", *there, "--name", "theirs", "--access-type", "ObjectRead", "--object-name", "boot.qcow2",
+                      "--time-expires", "2100-01-01")
+    make = "- ocne.images.ocne_image_convert: {src: /srv/images/boot.vmdk, src_format: vmdk, dest: /srv/images/boot.qcow2, format: qcow2}\n" \
+           "- ocne.images.ocne_image_convert: {src: /srv/images/boot.qcow2, dest: /srv/images/boot-pca.oci, format: pca_archive, architecture: amd64}\n"
+    play = in_the_cloud(make + examples("ocne_oci_image_import").replace("bucket: golden", f"bucket: {bucket}"),
+                        address_of_the_object=cloud.about["endpoint"] + share["access-uri"])
+    assert "failed=0" in play.text and share["access-uri"].split("/")[2] not in play.text

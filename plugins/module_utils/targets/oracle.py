@@ -20,6 +20,7 @@ from .base import Target
 
 #: what an entry of the journal is known by: where its object and its image are
 _PLACE = ("region", "compartment", "bucket")
+_STRANGE = 3   # of one that has nothing to do with an image
 
 
 @dataclasses.dataclass
@@ -73,6 +74,11 @@ class Found:
         return self.image["lifecycle_state"] in images_of.USABLE
 
 
+def _may_be_read(entry, found):
+    """Whether an image that is still to come may be of an entry whose run never heard what became of its request for one."""
+    return bool(found is not None and not found.ready and entry["token"] and not entry["image"])
+
+
 class OracleCloud(Target):
     """See Target. journal: targets.journal.Journal of the image. send: as oracle_object.ImageObject has it. warn(text): what a user should know."""
 
@@ -116,20 +122,36 @@ class OracleCloud(Target):
         place = self._place()
         return all(entry[name] == place[name] for name in _PLACE)
 
-    def take_up(self, image):
-        """Go on with what a run of this image that is over has left behind, and remove what another content's has; before all but check()."""
+    def take_up(self, image, found=None):
+        """Go on with what a run of this image that is over has left behind, and remove what another content's has.
+
+        Before all but check(), whose answer is found: what another build of the same recipe has begun is gone on with, too.
+        """
+        left = []
         for entry in self._journal.left():
-            if not self._mine(entry):
+            if self._mine(entry):
+                left.append(entry)
+            else:
                 entry.release()
-            elif self._entry is None and (entry["content"], entry["source"]) == (image.content, image.source):
+        for entry in sorted(left, key=lambda entry: self._strangeness(entry, image, found)):
+            if self._entry is None and self._strangeness(entry, image, found) < _STRANGE:
                 self._entry = entry
             else:
-                self._drop(entry)
+                self._drop(entry, found)
         if self._entry and self._entry["image"]:
             there = self._images.get(self._entry["image"])
             if there is None or there["lifecycle_state"] not in (*images_of.USABLE, *images_of.COMING):
                 self._warn(f"the import that an earlier run began has come to nothing ({self._reason()}), and is begun anew")
                 self._entry.save(image=None, work_request=None, token=None)
+
+    @staticmethod
+    def _strangeness(entry, image, found):
+        """How little an entry has to do with this image; _STRANGE where nothing."""
+        if found is not None and entry["image"] == found.image["id"]:
+            return 0
+        if (entry["content"], entry["source"]) == (image.content, image.source):
+            return 1
+        return 2 if _may_be_read(entry, found) else _STRANGE
 
     def _reason(self):
         """Why the image of the entry is not there."""
@@ -140,10 +162,10 @@ class OracleCloud(Target):
                 return fault.what
         return f"its image {self._entry['image']} was removed"
 
-    def _drop(self, entry):
+    def _drop(self, entry, found):
         """Remove what an entry tells of, unless the cloud is still reading it."""
         there = self._images.get(entry["image"]) if entry["image"] else None
-        if there is not None and there["lifecycle_state"] in images_of.COMING:
+        if _may_be_read(entry, found) or there is not None and there["lifecycle_state"] in images_of.COMING:
             entry.release()
         else:
             oracle_object.clear(self.storage, entry["bucket"], entry, self.settings.terms.keep)

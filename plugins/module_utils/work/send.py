@@ -35,6 +35,7 @@ from . import job as wire
 
 READS_ONLY = False   # whether it makes nothing, in any mode
 
+_HEADERS = {"User-Agent": "ocne.images", "Content-Type": "application/octet-stream"}
 _LONGEST_MESSAGE = 300   # characters
 _GONE = (401, 403, 404)
 _UPLOAD_GONE = ("UploadNotFound", "NoSuchUpload")
@@ -144,7 +145,7 @@ class _Sender:
         """One attempt; the part's ETag. Raises HttpFault, ImageError."""
         self._tally.set(number, 0)
         try:
-            answer = client.put(f"{self._server.path}{number}", self._pieces(number), self.parts.span(number)[1], {"Content-MD5": md5})
+            answer = client.put(f"{self._server.path}{number}", self._pieces(number), self.parts.span(number)[1], dict(_HEADERS, **{"Content-MD5": md5}))
             if answer.status >= 300:
                 raise self._refusal(answer, number, md5)
             if answer.headers.get("opc-content-md5") != md5:

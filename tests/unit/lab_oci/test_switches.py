@@ -176,6 +176,16 @@ def test_up_and_down_twice(own_cloud):
         socket.create_connection(('127.0.0.1', urlsplit(cloud.about['endpoint']).port), timeout=5)
 
 
+def test_at_another_address(own_cloud):
+    """For clients that are not of this network: its certificate names the address, and a client that checks it is content."""
+    cloud, control = own_cloud
+    control.down(cloud.about['state'])
+    cloud.about = control.up(cloud.about['state'], '127.0.0.9')
+    assert urlsplit(cloud.about['endpoint']).hostname == '127.0.0.9' and urlsplit(cloud.about['control']).hostname == '127.0.0.1'
+    assert cloud.storage.get_namespace().data == cloud.namespace
+    assert control.up(cloud.about['state'], '127.0.0.9') == cloud.about
+
+
 def test_a_killed_receiver_leaves_no_bytes(own_cloud):
     cloud, control = own_cloud
     bucket = cloud.bucket()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import common
 
+from . import pki
 from .files import load
 
 MAIN = Path(__file__).resolve().parents[1] / 'main.py'
@@ -41,8 +42,9 @@ def _running(state):
 
 
 def _answers(url):
+    parts = urlsplit(url)
     try:
-        socket.create_connection(('127.0.0.1', urlsplit(url).port), timeout=5).close()
+        socket.create_connection((parts.hostname.replace('localhost', pki.LOOPBACK), parts.port), timeout=5).close()
     except OSError:
         return False
     return True
@@ -63,8 +65,8 @@ def _stop(state):
     (state / 'pid').unlink(missing_ok=True)
 
 
-def up(state=None):
-    """Start the endpoint, unless it runs; returns how to reach it."""
+def up(state=None, host=pki.LOOPBACK):
+    """Start the endpoint, unless it runs; returns how to reach it. host: the address of the services, for others than this machine's programs."""
     common.need({'openssl': 'openssl', 'qemu-img': 'qemu-utils'})
     state = Path(state or default_state()).resolve()
     state.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,7 @@ def up(state=None):
         # the old ports are asked for again: whoever knows the address goes on
         stamp = (state / 'endpoint.json').stat().st_mtime_ns if known else 0
         with open(state / 'log', 'ab') as log:
-            child = subprocess.Popen([sys.executable, str(MAIN), 'serve', '--state', str(state)],    # pylint: disable=consider-using-with
+            child = subprocess.Popen([sys.executable, str(MAIN), 'serve', '--state', str(state), '--host', host],    # pylint: disable=consider-using-with
                                      stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd='/', start_new_session=True)
         (state / 'pid').write_text('%d\n' % child.pid, encoding='utf-8')
         try:
@@ -109,18 +111,20 @@ def down(state=None, purge=False):
 
 def main(argv):
     """The command lines: tests/lab/oci/{up,down}"""
-    parser = argparse.ArgumentParser(prog='oci', description='A strict stand-in for Oracle Cloud Infrastructure, on loopback.')
+    parser = argparse.ArgumentParser(prog='oci', description='A strict stand-in for Oracle Cloud Infrastructure.')
     sub = parser.add_subparsers(dest='command', required=True)
     for name, text in (('up', 'start, print JSON'), ('down', 'stop')):
         command = sub.add_parser(name, help=text)
         command.add_argument('--state', help='folder of this endpoint (default: in the lab\'s cache)')
+        if name == 'up':
+            command.add_argument('--host', default=pki.LOOPBACK, help='address of the services (default: %(default)s)')
         if name == 'down':
             command.add_argument('--purge', action='store_true', help='remove all it keeps, too')
     args = parser.parse_args(argv)
 
     def work():
         if args.command == 'up':
-            print(json.dumps(up(args.state), indent=1))
+            print(json.dumps(up(args.state, args.host), indent=1))
         else:
             down(args.state, args.purge)
     return common.command_line(work)

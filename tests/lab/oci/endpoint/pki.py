@@ -2,7 +2,8 @@
 """The endpoint's own certificates: its CA, its server, and an instance's identity, as Compute gives one to each instance."""
 from . import keys
 
-SERVER = 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n'
+SERVER = 'subjectAltName=DNS:localhost,IP:%s\nextendedKeyUsage=serverAuth\n'
+LOOPBACK = '127.0.0.1'
 CA = ['-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=critical,keyCertSign']
 
 
@@ -24,12 +25,19 @@ def _signed(folder, name, authority, subject, extension):
     keys.private(folder / (name + '.crt'), made)
 
 
+def server(folder, host):
+    """The certificate, without its suffix, of a server at localhost and at this address; made if it is not there yet."""
+    name = 'server' if host == LOOPBACK else 'server-' + host.replace('.', '-')
+    _signed(folder, name, 'ca', '/CN=localhost', SERVER % host)
+    return folder / name
+
+
 def make(folder, tenancy, instance, compartment):
     """All keys and certificates that are not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     _authority(folder, 'ca', '/CN=ocne lab OCI CA')
-    _signed(folder, 'server', 'ca', '/CN=localhost', SERVER)
+    server(folder, LOOPBACK)
     # the subject of an instance's certificate is where the SDK finds the tenancy; openssl holds CN, O and OU to 64 characters
     _authority(folder, 'intermediate', '/CN=ocne lab instances')
     _signed(folder, 'instance', 'intermediate',

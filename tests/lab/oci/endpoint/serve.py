@@ -10,29 +10,31 @@ from urllib.parse import urlsplit
 
 import common
 
-from . import importer
+from . import importer, pki
 from .files import load, write_files
 from .metadata import Control, Loopback, Metadata
 from .server import Endpoint
 from .service import HOME, REGIONS, Service
 
 
-def _bind(make, before):
+def _bind(make, before, host=pki.LOOPBACK):
     """A server on the port that it had before a restart, if that is free; else on one of the kernel's choice."""
     port = urlsplit(before).port if before else None
     if port:
         try:
-            return make(('127.0.0.1', port))
+            return make((host, port))
         except OSError:
             pass
-    return make(('127.0.0.1', 0))
+    return make((host, 0))
 
 
 def main(argv):
-    """`main.py serve --state DIR`: until SIGTERM."""
+    """`main.py serve --state DIR --host ADDRESS`: until SIGTERM."""
     parser = argparse.ArgumentParser(prog='serve')
     parser.add_argument('--state', required=True)
-    state = Path(parser.parse_args(argv).state).resolve()
+    parser.add_argument('--host', default=pki.LOOPBACK)
+    given = parser.parse_args(argv)
+    state, host = Path(given.state).resolve(), given.host
 
     def work():
         # all that was told to a client is on disk, and a thread in the middle of TLS would hold up an orderly end
@@ -42,11 +44,11 @@ def main(argv):
             shutil.rmtree(left, ignore_errors=True)
         before = load(state)
         service = Service(state)
-        servers, urls = {}, {}
+        servers, urls, certificate = {}, {}, pki.server(state / 'pki', host)
         for region in REGIONS:
-            servers[region] = _bind(lambda address, region=region: Endpoint(address, service, region, state / 'pki' / 'server'),
-                                    before.get('regions', {}).get(region))
-            urls[region] = 'https://localhost:%d' % servers[region].server_address[1]
+            servers[region] = _bind(lambda address, region=region: Endpoint(address, service, region, certificate),
+                                    before.get('regions', {}).get(region), host)
+            urls[region] = 'https://%s:%d' % ('localhost' if host == pki.LOOPBACK else host, servers[region].server_address[1])
         for name, handler in (('metadata', Metadata), ('control', Control)):
             servers[name] = _bind(lambda address, handler=handler: Loopback(address, service, handler), before.get(name))
             urls[name] = 'http://127.0.0.1:%d' % servers[name].server_address[1]

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, write_record
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.launch_metadata import encoded, launch_metadata
 from ansible_collections.ocne.images.plugins.module_utils.files.digests import sha256_file, stat_of
+from ansible_collections.ocne.images.plugins.module_utils.targets.base import Image
 from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers, oci_archive
 from ansible_collections.ocne.images.plugins.modules import ocne_oci_image_import
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import environment
@@ -276,6 +277,14 @@ def test_a_limit_of_the_service(task, cloud, bucket, file):
     cloud.control.set(image_limit=0)
     assert "a limit of the service is reached" in task.bad()
     assert left(cloud, bucket) == [] and not list(file.parent.glob(".*"))
+
+
+def test_what_is_under_way_with_an_image_of_a_pod_is_known_by_its_recipe(tmp_path):
+    """The next pod makes it anew, with other bytes (times in its file systems)."""
+    first, second, other = (Image("workspace:boot", "qcow2", "amd64", size=1, content=secrets.token_hex(32), recipe=recipe) for recipe in ("a", "a", "b"))
+    ocne_oci_image_import.journal_of(first).new(content=first.content).release()
+    assert ocne_oci_image_import.journal_of(other).left() == []
+    assert [entry["content"] for entry in ocne_oci_image_import.journal_of(second).left()] == [first.content]
 
 
 # --- stopped and killed ------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def ensure(target, image):
 
 def _ensure(target, image):
     found = target.check(image)
-    target.take_up(image)
+    target.take_up(image, found)
     begun = None
     if found is None:
         begun = found = target.register(image, target.upload(image))
@@ -279,6 +279,31 @@ def test_an_object_that_the_cloud_still_reads_is_left(target, image, cloud, buck
     file.write_bytes(before)
     there, begun = ensure(target(), image)
     assert begun is None and there["id"] == first["id"] and there["lifecycle_state"] == "AVAILABLE"
+    nothing_left(cloud, bucket, file)
+
+
+def test_one_of_the_same_recipe_is_finished_whatever_its_bytes(target, cloud, bucket, file):
+    """A build of the same recipe has other bytes each time (times in its file systems)."""
+    recipe = secrets.token_hex(32)
+    cloud.control.set(import_seconds=2)
+    first, _begun = ensure(target(wait=False), image_of(file, recipe=recipe))
+    file.write_bytes(file.read_bytes() + secrets.token_bytes(512))
+    there, begun = ensure(target(), image_of(file, recipe=recipe))
+    assert begun is None and there["id"] == first["id"] and there["lifecycle_state"] == "AVAILABLE"
+    nothing_left(cloud, bucket, file)
+
+
+def test_an_object_of_the_same_recipe_stays_while_the_cloud_may_read_it(target, cloud, bucket, file):
+    """Killed before it heard of its image: that one is found by its recipe, and its object is not that of the new build."""
+    recipe = secrets.token_hex(32)
+    cloud.control.set(import_seconds=2)
+    one, image = target(), image_of(file, recipe=recipe)
+    begun = one.register(image, one.upload(image))
+    one._entry.save(image=None, work_request=None)
+    one.close()
+    file.write_bytes(file.read_bytes() + secrets.token_bytes(512))
+    there, again = ensure(target(), image_of(file, recipe=recipe))
+    assert again is None and there["id"] == begun.image["id"] and there["lifecycle_state"] == "AVAILABLE"
     nothing_left(cloud, bucket, file)
 
 

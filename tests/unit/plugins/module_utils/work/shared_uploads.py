@@ -12,8 +12,20 @@ import json
 import secrets
 import ssl
 import subprocess
+import time
 from types import SimpleNamespace
 from urllib.parse import quote, urlsplit
+
+
+def settled(cloud):
+    """Wait until nothing of a dead client comes in any more."""
+    seen = None
+    while True:
+        now = cloud.control.counters()["bytes_in"]
+        if now == seen:
+            return
+        seen = now
+        time.sleep(0.3)
 
 
 class Owner:

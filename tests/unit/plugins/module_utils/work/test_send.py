@@ -29,7 +29,7 @@ from ansible_collections.ocne.images.plugins.module_utils.work import send
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Answer, Input, Job, dump
 from ansible_collections.ocne.images.tests.unit.lab_oci import conftest as lab
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote import agents
-from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.shared_uploads import Owner
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.shared_uploads import Owner, settled
 
 no_bundle, endpoint, cloud = lab.no_bundle, lab.endpoint, lab.cloud
 
@@ -272,17 +272,6 @@ def test_a_stop_of_the_task_stops_it_there(cloud, upload, image, agent, builder)
 
 
 # --- interrupted -------------------------------------------------------------------------------------
-
-
-def settled(cloud):
-    """Wait until nothing of a dead client comes in any more."""
-    seen = [None]
-
-    def still():
-        seen.append(cloud.control.counters()["bytes_in"])
-        time.sleep(0.3)
-        return seen[-1] == seen[-2]
-    agents.until(still, 30)
 
 
 def test_a_killed_program_is_gone_on_with(cloud, upload, image):

@@ -30,6 +30,7 @@ from ansible_collections.ocne.images.plugins.module_utils.common.progress import
 from ansible_collections.ocne.images.plugins.module_utils.work import send
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job, dump
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.clouds.conftest import options_for
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.shared_uploads import settled
 
 pytest.importorskip("oci.core")   # the bare name could be the lab's own folder
 oci = importlib.import_module("oci")
@@ -204,17 +205,6 @@ def wait(for_what, seconds=30):
     while not for_what():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def settled(cloud):
-    """Wait until nothing of a dead client comes in any more."""
-    seen = [None]
-
-    def still():
-        seen.append(cloud.control.counters()["bytes_in"])
-        time.sleep(0.3)
-        return seen[-1] == seen[-2]
-    wait(still)
 
 
 def test_a_killed_process_is_gone_on_with(cloud, storage, bucket, tmp_path):
