@@ -208,7 +208,7 @@ from ansible_collections.ocne.images.plugins.module_utils.common.canonical impor
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.platforms import architectures
-from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import FORMATS
+from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import IMAGES
 from ansible_collections.ocne.images.plugins.module_utils.task.module import ARTIFACT_SPEC, run_module
 from ansible_collections.ocne.images.plugins.module_utils.task.options import REGISTRY_SPEC, access, registry_options
 from ansible_collections.ocne.images.plugins.module_utils.work import boot_image
@@ -330,7 +330,7 @@ def main():
         "version": {"type": "str", "default": "1.33"},
         "architecture": {"type": "str", "choices": list(architectures.EITHER_NAMES)},
         "path": {"type": "str", "default": "disk/boot.qcow2"},
-        "format": {"type": "str", "choices": list(FORMATS), "default": "qcow2"},
+        "format": {"type": "str", "choices": list(IMAGES), "default": "qcow2"},
         "dest": {"type": "path", "required": True},
         "retries": {"type": "int", "default": 3},
     }, **REGISTRY_SPEC, **ARTIFACT_SPEC, **BUILDER_SPEC), body)

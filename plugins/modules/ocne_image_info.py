@@ -454,7 +454,7 @@ import tempfile
 from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import staging_folder
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import FORMATS
+from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import IMAGES
 from ansible_collections.ocne.images.plugins.module_utils.task.inspect_cache import Inspections
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
 
@@ -505,7 +505,7 @@ def main():
     run_module(dict(
         BUILDER_SPEC,
         src=dict(type="path", required=True),
-        src_format=dict(choices=list(FORMATS), default="qcow2"),
+        src_format=dict(choices=list(IMAGES), default="qcow2"),
         contents=dict(type="bool", default=True),
         files=dict(type="list", elements="str", default=[]),
         read=dict(type="list", elements="str", default=[]),

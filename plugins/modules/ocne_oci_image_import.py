@@ -340,7 +340,8 @@ import os
 import re
 
 from ansible_collections.ocne.images.plugins.module_utils.artifact.record import examine
-from ansible_collections.ocne.images.plugins.module_utils.artifact.source import identity
+from ansible_collections.ocne.images.plugins.module_utils.artifact.source import WorkspaceSource, identity
+from ansible_collections.ocne.images.plugins.module_utils.artifact.staging import Staging
 from ansible_collections.ocne.images.plugins.module_utils.builders.kubernetes.options import BUILDER_SPEC
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.identity import compartment
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.session import SPEC, Session
@@ -353,30 +354,52 @@ from ansible_collections.ocne.images.plugins.module_utils.targets.journal import
 from ansible_collections.ocne.images.plugins.module_utils.targets.oracle import OracleCloud, Settings
 from ansible_collections.ocne.images.plugins.module_utils.targets.oracle_object import Terms
 from ansible_collections.ocne.images.plugins.module_utils.task.module import run_module
-from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers
+from ansible_collections.ocne.images.plugins.module_utils.work import send
+from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers, oci_archive
 
 _HOUR = 3600   # seconds
+#: option -> the least that it can be
+_LEAST = {"parallel_uploads": 1, "part_size": 1, "adopt_after": 0, "wait_timeout": 0, "wait_interval": 1, "retry_seconds": 0, "keep": 0}
 
 
 # --- which image ---------------------------------------------------------------------------------
 
 
 def facts_of(path, kind, where):
-    """What the header of a file says (targets.base.Image). Raises ImageError."""
+    """(what the header of a file says, its size in bytes), as targets.base.Image has them. Raises ImageError."""
     if kind == "pca_archive":
-        return {}
-    header = headers.read_header(path, kind, where, allow_backing=kind == "qcow2")
-    return {name: getattr(header, name) for name in ("subformat", "compression_type", "virtual_size", "backing_file")}
+        header = oci_archive.read(path, where).header
+    else:
+        header = headers.read_header(path, kind, where, allow_backing=kind == "qcow2")
+    return {name: getattr(header, name) for name in ("subformat", "compression_type", "virtual_size", "backing_file")}, os.path.getsize(path)
+
+
+def facts_in_pod(m, held, kind):
+    """The same of an image in the workspace of a builder pod."""
+    if kind == "pca_archive":   # made there by our own hand
+        return {}, held.record.values["size"]
+    told = m.build("inspect", {"src": held.path, "src_format": kind, "contents": False}, Staging("", None)).values
+    return told, told["file_size"]
+
+
+def file_image(m, architecture):
+    """targets.base.Image of src."""
+    kind, held = m.params["src_format"], m.hold_open(m.source(m.params["src"]))
+    if isinstance(held, WorkspaceSource):
+        facts, size = facts_in_pod(m, held, kind)
+        return Image(held.path, kind, architecture, facts, size, held.record.sha256, held.record.recipe)
+    # the extents that a VMDK names are beside its path
+    facts, size = facts_of(held.path if kind == "vmdk" else held.read_path, kind, held.path)
+    record = examine(held.path, m.params["verify"], m.progress, readonly=m.check)[0]
+    content = identity(held.path, m.progress, read_path=held.read_path)
+    return Image(held.path, kind, architecture, facts, size, content, record and record.recipe, read_path=held.read_path)
 
 
 def image_of(m, session):
     """targets.base.Image of the task. Raises ImageError."""
     params, architecture = m.params, architectures.image_name(m.params["architecture"])
     if params["src"]:
-        held = m.hold_open(m.source(params["src"]))
-        record = examine(held.path, params["verify"], m.progress, readonly=m.check)[0]
-        return Image(held.path, params["src_format"], architecture, facts_of(held.read_path, params["src_format"], held.path), os.path.getsize(held.read_path),
-                     identity(held.path, m.progress, read_path=held.read_path), record and record.recipe, read_path=held.read_path)
+        return file_image(m, architecture)
     if params["object"]:
         named = {name: value for name, value in params["object"].items() if value is not None}
         return Image(f"{named['bucket']}/{named['name']}", params["src_format"], architecture, source=digest_of(dict(named, region=session.region)))
@@ -390,7 +413,7 @@ def image_of(m, session):
 def target_of(m, session, image):
     """The OracleCloud for an image; None as image: for removing."""
     params, taken = m.params, m.params["object"] or {}
-    place = compartment(session, params["compartment"]) if params["compartment"] else None
+    place = compartment(session, params["compartment"], params["retry_seconds"]) if params["compartment"] else None
     terms = Terms(
         taken.get("bucket") or params["bucket"], place if params["create_bucket"] else None, params["part_size"], params["parallel_uploads"],
         params["adopt_after"] * _HOUR, params["keep_object"], params["wait_timeout"])
@@ -399,37 +422,62 @@ def target_of(m, session, image):
         params["launch_mode"], params["freeform_tags"], params["defined_tags"], params["capability_schema"], params["add_shapes"],
         params["remove_shapes"], taken.get("namespace"), taken.get("name"), params["url"], params["force"], params["wait"], params["wait_timeout"],
         params["wait_interval"], params["retry_seconds"])
-    journal = image and Journal(image.where if image.read_path else None, image.source)
-    return OracleCloud(session, settings, journal, m.progress, warn=m.warn)
+    journal = image and Journal(image.where if image.read_path else None, image.source or image.content)
+    return OracleCloud(session, settings, journal, m.progress, sender(m, session, image) if m.remote and image and image.content else None, m.warn)
+
+
+def sender(m, session, image):
+    """The file goes to the cloud from the builder pod (targets.oracle_object.ImageObject, send)."""
+    def send_it(url, part_size, there):
+        m.mask(session.secrets)
+        options = {"src": image.where, "read_path": image.read_path, "src_format": None if image.format == "pca_archive" else image.format, "url": url,
+                   "part_size": part_size, "size": image.size, "there": there, "parallel": m.params["parallel_uploads"],
+                   "connect_timeout": m.params["connect_timeout"], "read_timeout": m.params["read_timeout"], "retry_seconds": m.params["retry_seconds"],
+                   "ca_cert": session.bundle}
+        return send.numbered(m.build("send", options, Staging("", None)).values["md5s"])
+    return send_it
 
 
 def present(m, session):
     image = image_of(m, session)
     target = target_of(m, session, image)
+    try:
+        return make(m, target, image)
+    finally:
+        target.close()
+
+
+def make(m, target, image):
     found = target.check(image)
     answer = {"image_id": None, "compartment_id": target.settings.compartment, "work_request_id": None, "uploaded": 0, "not_sent_again": 0,
               "content": image.content, "corrected": [], "changed": False}
-    if found is None:
+    new = found is None
+    if new:
         answer.update(changed=True, reason="force is set" if m.params["force"] else "there is no such image in the compartment")
+    if m.check and new and m.remote:
+        m.dry_run()
     if not m.check:
         target.take_up(image)
-        found = found or bring(m, target, image, answer)
+        found = found or bring(target, image, answer)
         if not found.ready and m.params["wait"]:
             found = target.wait(image, found)
             answer["changed"] = True
-    before, after = {}, {}
+    changes = {}
     if found is not None and found.ready:
-        settle(m, target, image, found, answer, before, after)
+        found.image, changes = target.correct(image, found.image, m.check)
+        answer.update({name: change.after for name, change in changes.items() if name != "image"})
+        answer["corrected"] = [] if new else [name for name, change in changes.items() if change.changed]
+        answer["changed"] |= bool(answer["corrected"])
+        if not m.check:
+            answer["changed"] |= target.finish()
     if found is not None:
         answer.update(image_id=found.image["id"], image=found.image, lifecycle_state=found.image["lifecycle_state"])
-    elif m.wants_diff:
-        after.update(display_name=m.params["display_name"], source=image.where)
     if m.wants_diff:
-        answer["diff"] = difference(m, before, after)
+        answer["diff"] = difference(m, *(sides(m, image, new, changes)))
     return answer
 
 
-def bring(m, target, image, answer):
+def bring(target, image, answer):
     """Upload and import; Found of the image, which may still be under way."""
     uploaded = target.upload(image)
     if uploaded.sent:
@@ -439,18 +487,14 @@ def bring(m, target, image, answer):
     return begun
 
 
-def settle(m, target, image, found, answer, before, after):
-    """The image is there: as it is to be, and nothing of its import is left."""
-    found.image, changes = target.correct(image, found.image, m.check)
-    for name, change in changes.items():
-        if name != "image":
-            answer[name] = change.after
-        if change.changed:
-            answer["corrected"].append(name)
-            before[name], after[name] = change.before, change.after
-    answer["changed"] |= bool(answer["corrected"])
-    if not m.check:
-        answer["changed"] |= target.finish()
+def sides(m, image, new, changes):
+    """(before, after) of a diff: all of an image that is imported, and what changes of one that is there."""
+    changed = {name: change for name, change in changes.items() if change.changed}
+    after = {name: change.after for name, change in changed.items()}
+    if new:
+        named = {name: m.params[name] for name in ("display_name", "compartment", "kubernetes_version", "operating_system", "operating_system_version")}
+        return {}, {**named, "source": image.where, "content": image.content, "architecture": image.architecture, **after}
+    return {name: change.before for name, change in changed.items()}, after
 
 
 def difference(m, before, after):
@@ -480,8 +524,9 @@ def absent(m, session):
 def body(m):
     """One run: the values of exit_json."""
     params = m.params
-    if params["state"] == "absent" and params["keep"] < 0:
-        raise ImageError(f"keep is {params['keep']}", todo="say how many images to keep, 0 or more")
+    for name, least in _LEAST.items():
+        if params[name] is not None and params[name] < least:
+            raise ImageError(f"{name} is {params[name]}", todo=f"set it to {least} or more")
     if params["state"] == "present" and params["image_id"]:
         raise ImageError("image_id is for removing an image", todo="leave it out, or set state: absent")
     session = Session(params)

@@ -139,18 +139,44 @@ def test_what_stays_in_the_workspace(inside, namespace, cluster, tmp_path):
     - ansible.builtin.assert: {that: ["pulled.path == 'workspace:boot'", "found.ignition.platform == 'oci'"]}
       when: not ansible_check_mode
     - ocne.images.ocne_image_convert: {src: "workspace:oci", dest: "{{ folder }}/oci.raw", format: raw}
+    - ocne.images.ocne_image_convert: {src: "workspace:oci", dest: "{{ folder }}/oci.oci", format: pca_archive, architecture: amd64, verify: true}
 """
     space = namespace()
     variables = {"source": cluster["images"]["tiny"]["plain"], "folder": str(tmp_path), "builder": builder(space, name="mine", create=True)}
     # what is not there cannot be looked at
     assert "there is no such artifact in the workspace" in inside(play, "--check", extra=variables, fails=True).text
     assert space.objects() == []
-    assert "changed=3" in inside(play, extra=variables).text
+    assert "changed=4" in inside(play, extra=variables).text
     again = inside(play, extra=variables).text
     assert "changed=0" in again and "start builder pod" not in again
-    assert sorted(name for name in os.listdir(tmp_path) if name.startswith("oci")) == ["oci.raw", "oci.raw.record.json"]
+    assert sorted(name for name in os.listdir(tmp_path) if name.startswith("oci")) == ["oci.oci", "oci.oci.record.json", "oci.raw", "oci.raw.record.json"]
+    subprocess.run(["tar", "-xzf", "oci.oci"], check=True, cwd=tmp_path)
+    subprocess.run(["qemu-img", "compare", "-q", "-f", "qcow2", "-F", "raw", tmp_path / "output.QCOW2", tmp_path / "oci.raw"], check=True)
     local = dict(variables, builder={"type": "local"})
     assert "a workspace is that of a builder pod" in inside(play, extra=local, fails=True).text
+
+
+def test_what_is_there_is_proven_later(inside, namespace, tmp_path, tiny):
+    space = namespace()
+    variables = {"src": tiny["tiny"], "folder": str(tmp_path), "builder": builder(space, name="mine", create=True)}
+    play = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ocne.images.ocne_image_convert:
+        src: "{{ src }}"
+        dest: "{{ folder }}/boot{{ item.1 }}"
+        format: "{{ item.0 }}"
+        architecture: "{{ 'amd64' if item.0 == 'pca_archive' else omit }}"
+        builder: "{{ builder }}"
+        verify: "{{ verify }}"
+      register: made
+      loop: [[pca_archive, .oci], [raw, .raw]]
+    - ansible.builtin.assert: {that: ["item.verified == verify", "item is changed != verify"]}
+      loop: "{{ made.results }}"
+"""
+    for verify in (False, True):
+        inside(play, extra=dict(variables, verify=verify))
 
 
 def test_the_role_that_wraps_tasks(inside, namespace, tmp_path, tiny):

@@ -98,6 +98,7 @@ CASES = {
     "customize compressed": ("ocne_image_customize", {"src": '"{{ src }}"', "platform": "oci", "compression": "zlib"}),
     "convert": ("ocne_image_convert", {"src": '"{{ src }}"', "format": "vmdk"}),
     "convert raw": ("ocne_image_convert", {"src": '"{{ src }}"', "format": "raw"}),
+    "pack": ("ocne_image_convert", {"src": '"{{ src }}"', "format": "pca_archive", "architecture": "amd64"}),
 }
 
 

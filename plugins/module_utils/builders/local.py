@@ -14,7 +14,7 @@ from ..common import interpreter, packages, versions
 from ..common.errors import ImageError
 
 # the payload of a module holds what is imported: every kind of work goes along
-from ..work import boot_image, convert, customize, inspect, program  # noqa: F401  pylint: disable=unused-import
+from ..work import boot_image, convert, customize, inspect, program, send  # noqa: F401  pylint: disable=unused-import
 from ..work import job as wire
 
 _GRACE = 15   # seconds a stopped program has for its clean-up

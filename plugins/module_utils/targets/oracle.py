@@ -6,12 +6,12 @@ from __future__ import annotations
 import dataclasses
 
 from ..clouds.oracle import images as images_of
+from ..clouds.oracle import shapes
 from ..clouds.oracle.changes import Change
 from ..clouds.oracle.faults import CloudFault
 from ..clouds.oracle.images import ARCHITECTURE, CONTENT, KUBERNETES, RECIPE, SOURCE, Wanted
 from ..clouds.oracle.object_storage import Storage
 from ..clouds.oracle.schemas import Schemas
-from ..clouds.oracle.shapes import Shapes
 from ..clouds.oracle.work_requests import NotYet, Patience, follow
 from ..common.errors import ImageError
 from ..common.progress import silent
@@ -79,7 +79,7 @@ class OracleCloud(Target):
     def __init__(self, session, settings, journal, progress=None, send=None, warn=None):
         self._session, self.settings, self._journal = session, settings, journal
         self._progress, self._send, self._warn = progress or silent(), send, warn or (lambda text: None)
-        self._images, self._entry, self._object = images_of.Images(session), None, None
+        self._images, self._entry, self._object = images_of.Images(session, settings.retry_seconds), None, None
         self.storage = Storage(session, settings.retry_seconds, settings.namespace)
 
     # --- what is there -------------------------------------------------------------------------------
@@ -88,6 +88,7 @@ class OracleCloud(Target):
         """Found, of an image that was made of the same, or None."""
         oracle_formats.check(image, self.settings.launch_mode)
         images_of.check_names(self.settings.name, self._tags(image), self.settings.defined)
+        shapes.wanted([], image.architecture, self.settings.add_shapes, self.settings.remove_shapes)
         if self.settings.anew:
             return None
         there = images_of.choose(self._images.find(self.settings.compartment, tags=self._same(image)))
@@ -234,8 +235,12 @@ class OracleCloud(Target):
 
     def close(self):
         """Leave what is still under way to the next run."""
-        if self._entry is not None:
+        if self._entry is None:
+            return
+        if any(self._entry[what] for what in ("object", "shares", "image")):
             self._entry.release()
+        else:
+            self._entry.remove()
 
     # --- as it is to be ------------------------------------------------------------------------------
 
@@ -248,12 +253,13 @@ class OracleCloud(Target):
         made = {"image": Change({name: there[name] for name in drift}, drift)}
         if drift and not check_mode:
             there = self._images.update(identity, drift)
-        if image.format != "pca_archive":
-            if settings.capability_schema:
-                made["capability_schema"] = Schemas(self._session).ensure(there, check_mode)
-            made["shapes"] = Shapes(self._session).ensure(identity, image.architecture, settings.add_shapes, settings.remove_shapes, check_mode)
-        elif settings.add_shapes or settings.remove_shapes:
-            made["shapes"] = Shapes(self._session).ensure(identity, None, settings.add_shapes, settings.remove_shapes, check_mode)
+        # an archive has told shapes and capabilities by itself
+        archive = image.format == "pca_archive"
+        if settings.capability_schema and not archive:
+            made["capability_schema"] = Schemas(self._session, settings.retry_seconds).ensure(there, check_mode)
+        if not archive or settings.add_shapes or settings.remove_shapes:
+            made["shapes"] = shapes.Shapes(self._session, settings.retry_seconds).ensure(
+                identity, None if archive else image.architecture, settings.add_shapes, settings.remove_shapes, check_mode)
         return there, made
 
     # --- no longer wanted ----------------------------------------------------------------------------

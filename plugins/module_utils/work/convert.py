@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Converting a disk image from one format to another: qemu-img, between checks of what goes in and what comes out."""
+"""Converting a disk image from one format to another: qemu-img, between checks of what goes in and what comes out. Or packing it into an archive."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import dataclasses
 import glob
+import json
 import os
 import re
 import threading
@@ -17,10 +18,10 @@ from ..common.background import Background
 from ..common.canonical import digest_of, without_defaults
 from ..common.errors import ImageError
 from ..files import space
-from ..files.digests import SPARSE_PREFIX, digest_file, same_content, stat_of, sync_file
+from ..files.digests import SPARSE_PREFIX, digest_file, same_content, sha256_file, stat_of, sync_file
 from ..platforms.disk_formats import FORMATS
 from . import job as wire
-from .disk import headers, qemu_img
+from .disk import headers, oci_archive, qemu_img
 
 #: content that takes less than this part of its size is rare even where it compresses well
 _BEST_COMPRESSION = 10
@@ -41,6 +42,7 @@ class Recipe:
     subformat: str = None
     adapter_type: str = None   # of vmdk
     hwversion: int = None      # of vmdk
+    metadata: dict = None      # of pca_archive: what image_metadata.json says
 
 
 @dataclasses.dataclass
@@ -53,6 +55,7 @@ class Options:
     subformat: str = Recipe.subformat
     adapter_type: str = Recipe.adapter_type
     hwversion: int = Recipe.hwversion
+    metadata: str = None       # the text of that file
     verify: bool = False       # compare the new image with the source
     existing: str = None       # compare this image with the source, and make nothing
     read_path: str = None         # where to read the source, if not at src (artifact.source.HeldOpen)
@@ -65,7 +68,10 @@ def needs_guestfs(_options):
 
 def inputs(options):
     """The files of the module host that the options name: a list of job.Input."""
-    return [wire.Input(options, "src", options["src_format"])]
+    found = [wire.Input(options, "src", options["src_format"])]
+    if options.get("existing"):
+        found.append(wire.Input(options, "existing"))
+    return found
 
 
 def base_of(_options, _name):
@@ -85,10 +91,10 @@ def run(job, progress):
     if options.src_format == "vpc":
         source.virtual_size = qemu_img.info(source.path, "vpc", where=source.where)["virtual-size"]
     if options.existing:
-        progress.phase("compare with the source", 100, "percent")
-        headers.read_header(options.existing, options.format)
-        qemu_img.compare(options.existing, options.format, source.path, options.src_format, progress, source.virtual_size)
+        _compare(options.existing, source, options, progress)
         return wire.Result()
+    if FORMATS[options.format].packs:
+        oci_archive.check_image(source)
     _check_space(source, options, os.path.dirname(job.staging))
     warnings = []
     if source.looks_like:
@@ -99,7 +105,8 @@ def run(job, progress):
     paths += [(path, path) for path in (os.path.join(os.path.dirname(options.src), name) for name in source.extents)]
     before = [stat_of(path) for _name, path in paths]
     reading = Background(lambda: [identity(name, sparse=source.full_length, read_path=path) for name, path in paths])
-    made = None if job.check else _convert(source, options, job.staging, progress)
+    make = _pack if FORMATS[options.format].packs else _convert
+    made = None if job.check else make(source, options, job.staging, progress)
     digests = reading.result()
     if not all(same_content(status, stat_of(path)) for status, (_name, path) in zip(before, paths)):
         raise ImageError("the source image was changed while it was read", source.where,
@@ -119,9 +126,10 @@ def _check_space(source, options, folder):
         return   # whatever the content is
     if source.format == "raw" and source.allocated_size >= source.virtual_size // 10 * 9:
         return   # every block is allocated, also those with zeros only, which will take no room
+    row = FORMATS[options.format]
     # of raw it tells the full length; tables of other formats take much the same as qcow2's
-    needed = qemu_img.measure(source.path, source.format, "qcow2", where=source.where)[0]
-    if options.compression != "none" or options.subformat in FORMATS[options.format].self_compressed:
+    needed = source.allocated_size if row.packs else qemu_img.measure(source.path, source.format, "qcow2", where=source.where)[0]
+    if options.compression != "none" or row.own_compression(options.subformat):
         needed //= _BEST_COMPRESSION
     space.check_space(folder, needed, f"the {options.format} image")
 
@@ -199,10 +207,51 @@ def _convert(source, options, staging, progress):
     syncing.result()
     digests = hashing.result()
     if options.verify:
-        progress.phase("compare with the source", 100, "percent")
-        qemu_img.compare(path, options.format, source.path, source.format, progress, source.virtual_size, options.name)
+        _compare(path, source, options, progress)
     progress.finish()
     extents = [{"name": os.path.basename(name), "size": os.path.getsize(name), "sha256": digest}
                for name, digest in zip(files[1:], digests[1:])]
     return wire.Artifact("image", path, options.format, os.path.getsize(path), digests[0], facts.virtual_size,
                          facts.extents, {"extents": extents})
+
+
+def _pack(source, options, staging, progress):
+    path = os.path.join(staging, _file_name(source, options))
+    progress.phase(f"pack into {options.format}", source.file_size)
+    with _flushing(staging):
+        digest, size = oci_archive.write(path, options.metadata.encode(), source, progress)
+    progress.finish()
+    progress.phase("check")
+    syncing = Background(lambda: sync_file(path))
+    packed = oci_archive.read(path, options.name)
+    if (packed.size, packed.metadata) != (source.file_size, json.loads(options.metadata)):
+        raise ImageError("the archive does not hold what was packed", options.name, advice.REPORT)
+    syncing.result()
+    if options.verify:
+        _compare(path, source, options, progress)
+    progress.finish()
+    return wire.Artifact("image", path, options.format, size, digest, source.virtual_size, [], {"extents": []})
+
+
+# --- proof -------------------------------------------------------------------------------------------
+
+
+def _compare(path, source, options, progress):
+    """ImageError where the image at `path` does not give a guest what the source does; of an archive, where the source is not byte for byte in it."""
+    if FORMATS[options.format].packs:
+        _compare_packed(path, source, options, progress)
+        return
+    progress.phase("compare with the source", 100, "percent")
+    if options.existing:
+        headers.read_header(path, options.format, options.name)
+    qemu_img.compare(path, options.format, source.path, source.format, progress, source.virtual_size, options.name)
+
+
+def _compare_packed(path, source, options, progress):
+    hashing = Background(lambda: sha256_file(source.path)[0])
+    progress.phase("compare with the source", os.path.getsize(path))
+    packed = oci_archive.read(path, options.name, to_the_end=True, progress=progress)
+    expected = hashing.result()
+    if packed.sha256 != expected:
+        raise ImageError("the image in it differs from the one it was made of", options.name, advice.LOOK_FOR_FAULTS,
+                         source_sha256=expected, sha256=packed.sha256)

@@ -45,8 +45,8 @@ class Job:
 class Input:
     """A file of the module host that a Job's options name: holder[key], between `before` and `after`.
 
-    A builder elsewhere brings it there and writes its path there in its place; for a disk image into holder["read_path"],
-    so that messages go on to name it as the user did.
+    A builder elsewhere brings it there and writes its path there in its place; for a disk image, and what else is `named`,
+    into holder["read_path"], so that messages go on to name it as the user did.
     """
 
     holder: dict
@@ -54,6 +54,10 @@ class Input:
     image: str = None      # its format, where it is a disk image
     before: str = ""
     after: str = ""
+    named: bool = False
+
+    def __post_init__(self):
+        self.named = self.named or bool(self.image)
 
     @property
     def path(self):
@@ -61,7 +65,7 @@ class Input:
         return text[len(self.before):len(text) - len(self.after)]
 
     def moved(self, path):
-        self.holder["read_path" if self.image else self.key] = self.before + path + self.after
+        self.holder["read_path" if self.named else self.key] = self.before + path + self.after
 
 
 @dataclasses.dataclass

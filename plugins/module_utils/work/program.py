@@ -16,7 +16,7 @@ from ..common.progress import Progress
 from . import job as wire
 
 #: kind of work -> its file in this folder, which has run, needs_guestfs, inputs, base_of and READS_ONLY
-KINDS = {"boot_image": "boot_image", "inspect": "inspect", "customize": "customize", "convert": "convert"}
+KINDS = {"boot_image": "boot_image", "inspect": "inspect", "customize": "customize", "convert": "convert", "send": "send"}
 
 
 def kind_of(job):

@@ -136,21 +136,63 @@ def test_images_that_cannot_be_imported(cloud, tmp_path, disk):
     assert 'corrupt' in failure(cloud, tmp_path / 'cut', 'QCOW2')
 
 
+ABOUT = {'version': 2, 'externalLaunchOptions': {'firmware': 'UEFI_64', 'networkType': 'PARAVIRTUALIZED'}, 'operatingSystem': 'OCK',
+         'operatingSystemVersion': '1.33'}
+
+
+def member(name, data=b'', **fields):
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info, data
+
+
+def archive(path, *members, mode='w:gz'):
+    with tarfile.open(path, mode) as opened:
+        for info, data in members:
+            opened.addfile(info, io.BytesIO(data))
+    return path
+
+
 @pytest.mark.parametrize('mode', ['w', 'w:gz'])
-def test_an_archive(cloud, tmp_path, disk, mode):
-    about = {'version': 2, 'externalLaunchOptions': {'firmware': 'UEFI_64', 'networkType': 'PARAVIRTUALIZED'}, 'operatingSystem': 'OCK',
-             'operatingSystemVersion': '1.33'}
-    with tarfile.open(tmp_path / 'x.oci', mode) as archive:
-        member = tarfile.TarInfo('image_metadata.json')
-        data = json.dumps(about).encode()
-        member.size = len(data)
-        archive.addfile(member, io.BytesIO(data))
-        archive.add(disk, 'output.QCOW2')
-    image = imported(cloud, tmp_path / 'x.oci', kind=None)
+@pytest.mark.parametrize('order', [1, -1])
+def test_an_archive(cloud, tmp_path, disk, mode, order):
+    about = dict(ABOUT, additionalMetadata={'shapeCompatibilities': [{'internalShapeName': 'VM.Standard.A1.Flex', 'ocpuConstraints': None}]})
+    members = [member('image_metadata.json', json.dumps(about).encode()), member('output.QCOW2', disk.read_bytes())]
+    image = imported(cloud, archive(tmp_path / 'x.oci', *members[::order], mode=mode), kind=None)
     assert (image.operating_system, image.launch_options.firmware) == ('OCK', 'UEFI_64')
-    with tarfile.open(tmp_path / 'y.oci', mode) as archive:
-        archive.add(disk, 'image_metadata.json')
-    assert 'metadata' in failure(cloud, tmp_path / 'y.oci', None)
+    assert [entry.shape for entry in cloud.compute.list_image_shape_compatibility_entries(image.id).data] == ['VM.Standard.A1.Flex']
+
+
+def test_archives_that_cannot_be_imported(cloud, tmp_path, disk):
+    about, image = member('image_metadata.json', json.dumps(ABOUT).encode()), member('output.QCOW2', disk.read_bytes())
+    for says, members in [
+        ('metadata', [member('image_metadata.json', disk.read_bytes())]), ('unexpected', [about, about]), ('unexpected', [about, image, member('x')]),
+        ('unexpected', [member('output.QCOW2', type=tarfile.SYMTYPE, linkname='/etc/passwd')]), ('unexpected', [member('/output.QCOW2')]),
+        ('unexpected', [member('output.QCOW2', disk.read_bytes(), pax_headers={'GNU.sparse.map': '0,1', 'GNU.sparse.size': '1'})]),
+        ('lacks image_metadata.json', [image]), ('lacks output.QCOW2', [about]), ('QCOW2', [about, member('output.QCOW2', b'text')]),
+    ]:
+        assert says in failure(cloud, archive(tmp_path / 'x.oci', *members), None)
+    assert 'exported' in failure(cloud, archive(tmp_path / 'x.oci', about, image, mode='w:xz'), None)
+
+
+@pytest.mark.parametrize('wrong', [
+    {'version': 1}, {'externalLaunchOptions': None}, {'externalLaunchOptions': {'firmware': 'UEFI'}}, {'operatingSystem': ''}, {'operatingSystemVersion': 8},
+    {'imageCapabilityData': '{}', 'imageCapsFormatVersion': '1'}, {'imageCapabilityData': '{"capabilities": {}}'}, {'more': 'x' * (1 << 20)},
+    {'imageCapabilityData': {'capabilities': {}}, 'imageCapsFormatVersion': '1'}, {'additionalMetadata': {'shapeCompatibilities': ['VM.Standard.A1.Flex']}},
+])
+def test_metadata_that_is_not_valid(cloud, tmp_path, disk, wrong):
+    members = member('image_metadata.json', json.dumps(dict(ABOUT, **wrong)).encode()), member('output.QCOW2', disk.read_bytes())
+    assert 'metadata of the image archive is not valid' in failure(cloud, archive(tmp_path / 'x.oci', *members), None)
+
+
+def test_an_archive_that_is_damaged(cloud, tmp_path, disk):
+    path = archive(tmp_path / 'x.oci', member('image_metadata.json', json.dumps(ABOUT).encode()), member('output.QCOW2', disk.read_bytes()))
+    data = path.read_bytes()
+    for bent in (data[:-8] + bytes(4) + data[-4:], data[:-3], data[:len(data) // 2], data[:300] + bytes(100) + data[400:]):
+        path.write_bytes(bent)
+        assert 'exported' in failure(cloud, path, None)
 
 
 def test_a_retry_token_makes_one_image(cloud, disk):

@@ -1,6 +1,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The faults that tests ask for, the counters, and an endpoint that is killed."""
 import base64
+import email.utils
 import hashlib
 import os
 import signal
@@ -31,6 +32,15 @@ def test_an_error(cloud, kind, status):
     assert caught.value.headers.get('retry-after') == ('7' if kind == '429' else None)
     assert cloud.storage.get_namespace().data == cloud.namespace
     assert cloud.control.counters()['faults'] == {kind: 1}
+
+
+def test_a_time_to_come_again(cloud):
+    cloud.control.set(retry_after=7, retry_after_dates=True, clock_offset=100)
+    cloud.control.faults({'kind': '429', 'times': 1, 'operations': ['get_namespace']})
+    with pytest.raises(oci.exceptions.ServiceError) as caught:
+        cloud.storage.get_namespace()
+    when = email.utils.parsedate_to_datetime(caught.value.headers['retry-after']).timestamp() - time.time()
+    assert 100 < when < 110
 
 
 def test_a_share_of_errors(cloud):

@@ -12,22 +12,26 @@ import pathlib
 import pytest
 import yaml
 
+from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import launch_metadata
 from ansible_collections.ocne.images.plugins.module_utils.platforms import architectures, disk_formats
 from ansible_collections.ocne.images.plugins.module_utils.targets import oracle_formats
 from ansible_collections.ocne.images.plugins.module_utils.work.guest import recipe
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-FORMATS = tuple(disk_formats.FORMATS)
+#: what is written, and what can also be a source or a platform's disk
+OUTPUTS, IMAGES = tuple(disk_formats.FORMATS), tuple(disk_formats.IMAGES)
 #: (file, option): its choices
 COPIES = {
     ("plugins/modules/ocne_boot_image.py", "architecture"): architectures.EITHER_NAMES,
-    ("plugins/modules/ocne_boot_image.py", "format"): FORMATS,
-    ("plugins/modules/ocne_image_info.py", "src_format"): FORMATS,
-    ("plugins/modules/ocne_image_convert.py", "src_format"): FORMATS,
-    ("plugins/modules/ocne_image_convert.py", "format"): FORMATS,
+    ("plugins/modules/ocne_boot_image.py", "format"): IMAGES,
+    ("plugins/modules/ocne_image_info.py", "src_format"): IMAGES,
+    ("plugins/modules/ocne_image_convert.py", "src_format"): IMAGES,
+    ("plugins/modules/ocne_image_convert.py", "format"): OUTPUTS,
     ("plugins/modules/ocne_image_convert.py", "subformat"): disk_formats.SUBFORMATS,
     ("plugins/modules/ocne_image_convert.py", "adapter_type"): disk_formats.ADAPTERS,
     ("plugins/modules/ocne_image_convert.py", "compression"): ("none", *disk_formats.COMPRESSIONS),
+    ("plugins/modules/ocne_image_convert.py", "architecture"): architectures.EITHER_NAMES,
+    ("plugins/modules/ocne_image_convert.py", "cloud"): (launch_metadata.OCI, launch_metadata.PCA),
     ("plugins/modules/ocne_image_customize.py", "compression"): recipe.COMPRESSIONS,
     ("plugins/modules/ocne_image_customize.py", "outputs.compression"): recipe.COMPRESSIONS,
     ("plugins/modules/ocne_oci_image_import.py", "architecture"): architectures.EITHER_NAMES,
@@ -36,7 +40,7 @@ COPIES = {
     ("roles/oci_image/meta/argument_specs.yml", "oci_image_architecture"): ("", *architectures.EITHER_NAMES),
     ("roles/oci_image/meta/argument_specs.yml", "oci_image_compression"): recipe.COMPRESSIONS,
     ("roles/vm_image/meta/argument_specs.yml", "vm_image_variants.architecture"): architectures.NAMES,
-    ("roles/vm_image/meta/argument_specs.yml", "vm_image_variants.format"): FORMATS,
+    ("roles/vm_image/meta/argument_specs.yml", "vm_image_variants.format"): IMAGES,
     ("roles/vm_image/meta/argument_specs.yml", "vm_image_variants.compression"): recipe.COMPRESSIONS,
     ("roles/vm_image/meta/argument_specs.yml", "vm_image_compression"): recipe.COMPRESSIONS,
 }

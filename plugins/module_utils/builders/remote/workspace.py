@@ -7,13 +7,13 @@ import os
 import re
 import tempfile
 
-from ...artifact.record import RECORD_SUFFIX, parse_record, record_text
+from ...artifact.record import RECORD_SUFFIX, load_record, parse_record, record_text
 from ...artifact.source import identity
 from ...common import advice
 from ...common.errors import ImageError, from_os_error
 from ...common.progress import silent
 from ...files import extents
-from ...files.digests import sha256_file
+from ...files.digests import sha256_file, stat_of
 from ...work.disk import headers
 from . import transfer
 
@@ -38,6 +38,12 @@ def name_of(digest):
     return digest.replace(":", "-")
 
 
+def _recorded(path):
+    """The digest of a file as its record tells it; None where there is none that is true of it. Reads nothing else."""
+    record = load_record(path)
+    return record.sha256 if record and record.stat == stat_of(path) else None
+
+
 class Workspace:
     """The files of one Session's pod."""
 
@@ -57,7 +63,7 @@ class Workspace:
         """
         bases = {}
         for item in inputs:
-            path, read_path = item.path, item.holder.pop("read_path", None) if item.image else None
+            path, read_path = item.path, item.holder.pop("read_path", None) if item.named else None
             kept = workspace_name(path)
             if kept:
                 item.moved(self.path(kept))
@@ -76,10 +82,18 @@ class Workspace:
         return bases
 
     def make_room(self, inputs):
-        """See to it that the sources and as much again fit: what goes beyond the limit, the cluster evicts. Raises ImageError."""
+        """See to it that the sources and as much again fit: what goes beyond the limit, the cluster evicts. Raises ImageError.
+
+        What is there under a digest goes, but for the sources themselves: they would only have to be sent again.
+        """
         files, limit = self._session.allocated(), self._session.limit
-        needed = 2 * sum(os.stat(item.path).st_blocks * 512 for item in inputs if os.path.exists(item.path))
-        for name in [name for name in files if _BY_DIGEST.fullmatch(name)]:
+        needed, there = 0, set()
+        for item in inputs:
+            if os.path.exists(item.path):
+                name, size = name_of(_recorded(item.path) or ""), os.stat(item.path).st_blocks * 512
+                needed += size if name in files else 2 * size
+                there.add(name)
+        for name in [name for name in files if _BY_DIGEST.fullmatch(name) and name not in there]:
             if needed + sum(files.values()) <= limit:
                 return
             self._session.ask("DELETE", f"/v1/files/{name}")

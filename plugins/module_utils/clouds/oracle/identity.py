@@ -1,10 +1,10 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Compartments, by OCID or by their path from the tenancy."""
+"""Compartments, by OCID or by their path from the tenancy; and what an OCID tells of itself."""
 
 from __future__ import annotations
 
 from ...common.errors import ImageError
-from . import faults
+from . import faults, sdk
 
 _MOST_NAMES = 20    # in an error
 
@@ -32,6 +32,14 @@ def compartment(session, text, retry_seconds=faults.RETRY_SECONDS):
             raise _missing(client, session.tenancy, parent, place, name, text, retry_seconds)
         parent = found[0].id
     return parent
+
+
+def region_of(identity):
+    """The name of the region that an OCID is of; None where it does not tell, or the SDK does not know its region."""
+    # ocid1.<type>.<realm>.[region].<unique>: of older regions the short name (iad)
+    parts, regions = identity.strip().lower().split("."), sdk.load().regions
+    name = regions.get_region_from_short_name(parts[3]) if len(parts) > 4 and parts[0] == "ocid1" else None
+    return name if name and regions.is_region(name) else None
 
 
 def _children(client, parent, place, retry_seconds, **more):

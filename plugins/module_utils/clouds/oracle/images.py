@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import secrets
 
@@ -138,22 +139,24 @@ def _same(names, wanted):
 
 
 class Images:
-    """The custom images of a Session. Raises CloudFault."""
+    """The custom images of a Session. retry_seconds: how long each request is tried. Raises CloudFault."""
 
-    def __init__(self, session):
+    def __init__(self, session, retry_seconds=faults.RETRY_SECONDS):
         self._session, self._oci, self._compute = session, sdk.load(), session.compute()
+        self._ask, self._pages = (functools.partial(function, retry_seconds=retry_seconds) for function in (faults.call, faults.pages))
 
     def find(self, compartment, name=None, tags=None, state=None):
         """Images of a compartment (OCID), newest first. tags: freeform ones that it must have. Without a state all but those that are DELETED."""
         query = {key: value for key, value in (("display_name", name), ("lifecycle_state", state)) if value is not None}
         found = [self._described(image) for image in
-                 faults.pages(self._compute.list_images, compartment, limit=_PAGE, doing="listing the images", where=compartment, **query)]
+                 self._pages(self._compute.list_images, compartment, limit=_PAGE, doing="listing the images", where=compartment, **query)]
         return _selected(found, compartment, tags or {})
 
-    def get(self, identity, retry_seconds=faults.RETRY_SECONDS):
+    def get(self, identity, retry_seconds=None):
         """An image by its OCID, None where there is none. One that was removed is still shown for a while, as DELETED."""
         try:
-            answer = faults.call(self._compute.get_image, identity, doing="looking for the image", where=identity, retry_seconds=retry_seconds)
+            answer = self._ask(self._compute.get_image, identity, doing="looking for the image", where=identity,
+                               **({} if retry_seconds is None else {"retry_seconds": retry_seconds}))
         except faults.CloudFault as fault:
             if fault.missing:
                 return None
@@ -184,7 +187,7 @@ class Images:
         return Import(self._described(answer.data), answer.headers.get("opc-work-request-id"))
 
     def _create(self, details, token):
-        return faults.call(self._compute.create_image, details, opc_retry_token=token, doing="starting the import of the image",
+        return self._ask(self._compute.create_image, details, opc_retry_token=token, doing="starting the import of the image",
                            where=details.display_name)
 
     def wait(self, image, patience, progress=None, work_request=None):
@@ -226,13 +229,13 @@ class Images:
     def update(self, identity, changes):
         """Change an image in place, by what drift() says; the image after it."""
         details = self._oci.core.models.UpdateImageDetails(**changes)
-        return self._described(faults.call(self._compute.update_image, identity, details, doing=f"changing {', '.join(sorted(changes))} of the image",
+        return self._described(self._ask(self._compute.update_image, identity, details, doing=f"changing {', '.join(sorted(changes))} of the image",
                                            where=identity).data)
 
     def delete(self, identity, patience):
         """Remove an image and wait until it is gone; False where there was none."""
         try:
-            faults.call(self._compute.delete_image, identity, doing="removing the image", where=identity, found=lambda: self._gone(identity) or None)
+            self._ask(self._compute.delete_image, identity, doing="removing the image", where=identity, found=lambda: self._gone(identity) or None)
         except faults.CloudFault as fault:
             if fault.missing:
                 return False

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from ...common.errors import ImageError
 from . import faults, images, sdk
 from .changes import Change
@@ -21,14 +23,15 @@ _NAME = "ocne.images"
 
 
 class Schemas:
-    """The capability schemas of a Session. Raises CloudFault."""
+    """The capability schemas of a Session. retry_seconds: how long each request is tried. Raises CloudFault."""
 
-    def __init__(self, session):
+    def __init__(self, session, retry_seconds=faults.RETRY_SECONDS):
         self._oci, self._compute = sdk.load(), session.compute()
+        self._ask, self._pages = (functools.partial(function, retry_seconds=retry_seconds) for function in (faults.call, faults.pages))
 
     def current_version(self):
         """The name of the current version of the global schema, which those of images narrow. Raises ImageError where there is none."""
-        for known in faults.pages(self._compute.list_compute_global_image_capability_schemas, doing="looking for the global capability schema"):
+        for known in self._pages(self._compute.list_compute_global_image_capability_schemas, doing="looking for the global capability schema"):
             return known.current_version_name
         raise ImageError("the cloud has no global capability schema", todo="import a .oci archive, which says by itself how its image is launched")
 
@@ -52,15 +55,15 @@ class Schemas:
             self._create(image, wanted)
         elif not check_mode:
             details = self._oci.core.models.UpdateComputeImageCapabilitySchemaDetails(schema_data={**schema.schema_data, **wanted})
-            faults.call(self._compute.update_compute_image_capability_schema, schema.id, details,
+            self._ask(self._compute.update_compute_image_capability_schema, schema.id, details,
                         doing="correcting the capability schema of the image", where=identity)
         return Change(before, after)
 
     def _find(self, image):
         """The schema with its data, or None."""
-        for summary in faults.pages(self._compute.list_compute_image_capability_schemas, image_id=image,
+        for summary in self._pages(self._compute.list_compute_image_capability_schemas, image_id=image,
                                     doing="looking for the capability schema of the image", where=image):
-            return faults.call(self._compute.get_compute_image_capability_schema, summary.id, doing="reading the capability schema of the image",
+            return self._ask(self._compute.get_compute_image_capability_schema, summary.id, doing="reading the capability schema of the image",
                                where=image).data
         return None
 
@@ -68,7 +71,7 @@ class Schemas:
         details = self._oci.core.models.CreateComputeImageCapabilitySchemaDetails(
             compartment_id=image["compartment_id"], image_id=image["id"], display_name=_NAME, schema_data=wanted,
             compute_global_image_capability_schema_version_name=self.current_version())
-        faults.call(self._compute.create_compute_image_capability_schema, details, opc_retry_token=images.new_token(),
+        self._ask(self._compute.create_compute_image_capability_schema, details, opc_retry_token=images.new_token(),
                     doing="giving the image its capability schema", where=image["id"])
 
     def _descriptors(self, capabilities):

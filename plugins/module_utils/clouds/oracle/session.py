@@ -15,7 +15,9 @@ import time
 import urllib.request
 from urllib.parse import unquote, urlsplit
 
+from ...common import proxies
 from ...common.errors import ImageError, from_os_error
+from ...common.http_faults import redact
 from . import faults, sdk
 
 AUTH_TYPES = ("api_key", "instance_principal", "instance_obo_user", "resource_principal", "security_token")
@@ -34,7 +36,7 @@ SPEC = {
     "region": {"type": "str"},
     "cert_bundle": {"type": "path"},
     "service_endpoints": {"type": "dict", "options": {service: {"type": "str"} for service in SERVICES}},
-    "proxy": {"type": "str"},   # what of it is secret is in Session.secrets
+    "proxy": {"type": "str", "no_log": True},   # it may have a password, which is in Session.secrets, too
     "connect_timeout": {"type": "int", "default": 10},
     "read_timeout": {"type": "int", "default": 60},
 }
@@ -73,7 +75,8 @@ def _given(options):
 class Session:
     """One tenancy and region, as one principal. Raises ImageError where the options do not fit together.
 
-    The cloud is asked only for an instance's token. tenancy, user: OCIDs, None where the principal does not tell; region: its name.
+    The cloud is asked only for an instance's token. tenancy, user: OCIDs, None where the principal does not tell; region: its name; bundle: the
+    path of certificates that are trusted, None for the usual ones.
     """
 
     def __init__(self, options):
@@ -85,12 +88,15 @@ class Session:
         #: texts that must not be shown
         self.secrets = set()
         if self._proxy:
-            self._check_proxy()
-        self._bundle = given.get("cert_bundle")
-        if self._bundle:
-            self._bundle = os.path.expanduser(os.path.expandvars(self._bundle))
-            if not os.path.exists(self._bundle):
-                raise ImageError("the bundle of certificates does not exist", self._bundle,
+            self._proxy = proxies.checked(self._proxy)
+            password = urlsplit(self._proxy).password
+            if password:
+                self.secrets |= {password, unquote(password)}
+        self.bundle = given.get("cert_bundle")
+        if self.bundle:
+            self.bundle = os.path.expanduser(os.path.expandvars(self.bundle))
+            if not os.path.exists(self.bundle):
+                raise ImageError("the bundle of certificates does not exist", self.bundle,
                                  "check cert_bundle, and OCI_ANSIBLE_CERT_BUNDLE in the environment")
         self._profile, self._file = given.get("config_profile_name") or _DEFAULT_PROFILE, None
         config = self._read(given)
@@ -152,30 +158,13 @@ class Session:
         """Proxy and certificates of what makes the requests."""
         # with its trust in the environment a bundle there would win over cert_bundle, and a ~/.netrc over the signature
         http.trust_env = False
-        http.verify = self._bundle or True
+        http.verify = self.bundle or True
         http.proxies = self._proxies(address)
 
     def _proxies(self, address):
         if self._proxy:
             return {"http": self._proxy, "https": self._proxy}
-        host = urlsplit(address).netloc.rpartition("@")[2]
-        environment = urllib.request.getproxies_environment()
-        if urllib.request.proxy_bypass_environment(host, environment):
-            return {}
-        found = {scheme: environment.get(scheme) or environment.get("all") for scheme in ("http", "https")}
-        return {scheme: address for scheme, address in found.items() if address}
-
-    def _check_proxy(self):
-        try:
-            parts = urlsplit(self._proxy if "://" in self._proxy else "http://" + self._proxy)
-            known = parts.hostname and (parts.port or True)
-        except ValueError:
-            known = False
-        if not known:
-            raise ImageError("proxy is no address of a proxy", todo="write it as http://proxy.example.com:3128")
-        self._proxy = parts.geturl()
-        if parts.password:
-            self.secrets |= {parts.password, unquote(parts.password)}
+        return proxies.of_environment(urlsplit(address).netloc.rpartition("@")[2])
 
     # --- configuration -------------------------------------------------------------------------------
 
@@ -337,15 +326,15 @@ class Session:
         self._find_metadata()
         if "auth" in self._endpoints:
             more["federation_endpoint"] = self._endpoints["auth"] + ("" if urlsplit(self._endpoints["auth"]).path else "/v1/x509")
-        if self._bundle:
-            more["federation_client_cert_bundle_verify"] = self._bundle
+        if self.bundle:
+            more["federation_client_cert_bundle_verify"] = self.bundle
         try:
             return faults.call(getattr(self._oci.auth.signers, kind), federation_client_retry_strategy=self._oci.retry.NoneRetryStrategy(),
                                doing="getting the token of this instance", where=self._endpoints.get("auth"), **more)
         except ImageError:
             raise
         except Exception as error:   # the SDK raises what its parser of certificates did
-            raise ImageError(f"this instance has no usable certificates: {faults.redact(str(error))[:200]}",
+            raise ImageError(f"this instance has no usable certificates: {redact(str(error))[:200]}",
                              todo="check its metadata service") from error
 
     def _find_metadata(self):
@@ -369,7 +358,7 @@ class Session:
             fault = faults.of(error, "getting the token of this resource") if getattr(error, "request", None) is not None else None
             if fault:
                 raise fault from error
-            words = faults.redact(str(error)).partition(" Resource principals authentication")[0][:200].rstrip(". ")
+            words = redact(str(error)).partition(" Resource principals authentication")[0][:200].rstrip(". ")
             raise ImageError(f"this is no resource of the cloud that may act by itself: {words}",
                              todo="set auth_type to another one, or OCI_RESOURCE_PRINCIPAL_VERSION and its companions") from error
 

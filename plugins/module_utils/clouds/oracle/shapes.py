@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from ...common.errors import ImageError
@@ -32,14 +33,15 @@ def wanted(there, architecture, add=(), remove=()):
 
 
 class Shapes:
-    """The shape compatibility entries of images of a Session. Raises CloudFault."""
+    """The shape compatibility entries of images of a Session. retry_seconds: how long each request is tried. Raises CloudFault."""
 
-    def __init__(self, session):
+    def __init__(self, session, retry_seconds=faults.RETRY_SECONDS):
         self._oci, self._compute = sdk.load(), session.compute()
+        self._ask, self._pages = (functools.partial(function, retry_seconds=retry_seconds) for function in (faults.call, faults.pages))
 
     def of(self, image):
         """The names of the shapes of an image (OCID), sorted."""
-        return sorted(entry.shape for entry in faults.pages(self._compute.list_image_shape_compatibility_entries, image,
+        return sorted(entry.shape for entry in self._pages(self._compute.list_image_shape_compatibility_entries, image,
                                                             doing="listing the shapes of the image", where=image))
 
     def ensure(self, image, architecture, add=(), remove=(), check_mode=False):
@@ -52,14 +54,14 @@ class Shapes:
         if not check_mode:
             # first those that are new: an image without a shape cannot be launched
             for shape in sorted(set(after) - set(before)):
-                faults.call(self._compute.add_image_shape_compatibility_entry, image, shape, doing=f"adding shape {shape} to the image", where=image)
+                self._ask(self._compute.add_image_shape_compatibility_entry, image, shape, doing=f"adding shape {shape} to the image", where=image)
             for shape in sorted(set(before) - set(after)):
                 self._remove(image, shape)
         return Change(before, after)
 
     def _remove(self, image, shape):
         try:
-            faults.call(self._compute.remove_image_shape_compatibility_entry, image, shape, doing=f"removing shape {shape} from the image",
+            self._ask(self._compute.remove_image_shape_compatibility_entry, image, shape, doing=f"removing shape {shape} from the image",
                         where=image)
         except faults.CloudFault as fault:
             # gone already: by somebody else, or by a request whose answer was lost

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 
 from ...common.errors import ImageError
+from ...common.http_faults import retry_after
 from ...common.progress import silent
 from . import faults
 
@@ -69,7 +70,7 @@ def follow(session, identity, patience, progress=None, phase=IMPORTING, image=No
             raise NotYet(f"{phase} is at {percent:.0f} % after {patience.timeout:.0f} s, and goes on in the cloud", image or identity,
                          "run the task again, which goes on waiting, or raise wait_timeout", work_request=identity, image=image, percent=percent,
                          status=status)
-        patience.pause(_seconds(answer.headers.get("retry-after")))
+        patience.pause(retry_after(answer.headers.get("retry-after"), answer.headers.get("date")) or 0)
 
 
 def latest(session, compartment, resource):
@@ -82,14 +83,6 @@ def latest(session, compartment, resource):
 
 def _described(request):
     return {"id": request.id, "operation": request.operation_type, "status": request.status, "percent": request.percent_complete}
-
-
-def _seconds(text):
-    """Retry-After as seconds; 0 where it is none, or a date."""
-    try:
-        return max(0.0, float(text))
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def _ended(client, request, phase, image):

@@ -13,9 +13,9 @@ import posixpath
 from ...common import advice
 from ...common.errors import ImageError
 from ...common.progress import human_bytes
+from ...files.tar_stream import TarStream, is_sparse
 from .disk_writer import Output
 from .pipeline import ahead, decompressed, hashed
-from .tar_stream import TarStream, is_sparse
 
 #: bytes that a file may have; a header that says more is a lie or no boot image
 MAX_FILE = 1 << 40
@@ -91,7 +91,7 @@ class Extraction:
         stream = ahead(decompressed(stream, self._where))
         stream = self._told(ahead(hashed(stream, plain)), taken)
         try:
-            verdict = self._members(TarStream(stream, self._where))
+            verdict = self._members(TarStream(stream, self._malformed))
         finally:
             stream.close()
         self._progress.finish()
@@ -101,6 +101,9 @@ class Extraction:
             raise ImageError("the content of a layer is not what the image's configuration says", self._where, advice.PULL_AGAIN,
                              expected=self._diff_ids[number], digest=plain.hexdigest())
         return verdict
+
+    def _malformed(self, why):
+        return ImageError(f"a layer is not a sound tar archive: {why}", self._where, advice.PULL_AGAIN)
 
     def _told(self, pieces, taken):
         try:

@@ -10,14 +10,13 @@ import contextlib
 import queue
 import subprocess
 import threading
-import zlib
 
 from ...common import advice, process
 from ...common.errors import ImageError
+from ...files.gzip_stream import gunzipped
 
 _DEPTH = 8                 # pieces between two stages
 _PIECE = 1 << 20           # bytes of a piece
-_SLICE = 128 << 10         # bytes given to zlib at once
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = tuple(bytes((number, 0x2a, 0x4d, 0x18)) for number in range(0x50, 0x60))   # zstd frames without data
 _END = object()
@@ -86,7 +85,7 @@ def decompressed(pieces, where):
         first += piece
     pieces = _chain(first, pieces)
     if first[:2] == _GZIP:
-        return _gunzip(pieces, where)
+        return gunzipped(pieces, lambda why: _broken("gzip", why, where))
     if first[:4] == _ZSTD or first[:4] in _SKIPPABLE:
         return _unzstd(pieces, where)
     return pieces
@@ -100,46 +99,6 @@ def _chain(first, pieces):
 def _broken(kind, why, where):
     return ImageError(f"a layer is not sound {kind}: {why}", where,
                       advice.PULL_AGAIN)
-
-
-def _slices(pieces):
-    """Small ones: what a call leaves over is copied."""
-    for piece in pieces:
-        view = memoryview(piece)
-        for start in range(0, len(view), _SLICE):
-            yield view[start:start + _SLICE]
-
-
-def _gunzip(pieces, where):
-    """gzip, also of several members one after the other (as pigz, stargz and zstd:chunked's kin write)."""
-    member, waiting = zlib.decompressobj(31), False     # waiting: between two members
-    for data in _slices(pieces):
-        while data:
-            if waiting:
-                data = bytes(data).lstrip(b"\0")        # padding, as gzip(1) ignores it
-                if not data:
-                    break
-                member, waiting = zlib.decompressobj(31), False
-            try:
-                # in pieces: a small bomb must not become a large buffer
-                plain = member.decompress(data, _PIECE)
-            except zlib.error as error:
-                raise _broken("gzip", str(error).lower(), where) from error
-            if plain:
-                yield plain
-            if member.eof:
-                data, waiting = member.unused_data, True
-            else:
-                data = member.unconsumed_tail
-    while not waiting:
-        # what the decompressor still holds
-        plain = member.decompress(b"", _PIECE)
-        if member.eof:
-            waiting = True
-        elif not plain:
-            raise _broken("gzip", "it is cut off", where)
-        if plain:
-            yield plain
 
 
 def _unzstd(pieces, where):

@@ -16,10 +16,12 @@ import uuid
 
 from ...common import advice
 from ...common.errors import ImageError, from_os_error
-from ...platforms.disk_formats import FORMATS
+from ...platforms.disk_formats import IMAGES
 
 #: bytes a guest may see: more than any boot image has, less than what makes tables or loops absurd
 MAX_VIRTUAL_SIZE = 16 << 40
+#: bytes at the start of a qcow2 that hold all that its header says: the largest cluster that there is
+START = 2 << 20
 _SECTOR = 512
 _DESCRIPTOR_SIZE = 20 * _SECTOR       # bytes of an embedded vmdk descriptor that qemu looks at
 _MAX_DESCRIPTOR_FILE = 1 << 20        # bytes of a descriptor file; qemu's own limit is 64 KiB after the magic
@@ -48,10 +50,34 @@ class Header:
     where: str = None                # its name for the reader of a message
 
 
-class _Reader:
-    """Exact reads from one regular file."""
+class _Bytes:
+    """Exact reads of an image. where: its name for the reader of a message; size: bytes that it has."""
 
-    def __init__(self, path, where):
+    where, size = None, 0
+
+    def up_to(self, offset, length):
+        """At most `length` bytes: fewer where the image, or what is at hand of it, ends."""
+        raise NotImplementedError
+
+    def refusal(self, what, todo=advice.UNTRUSTED, **details):
+        return ImageError(what, self.where, todo, **details)
+
+    def at(self, offset, length, what):
+        data = self.up_to(offset, length)
+        if len(data) < length:
+            raise self.refusal(f"the image is cut off inside its {what}", advice.COPY_AGAIN)
+        return data
+
+    def sane_size(self, virtual_size):
+        if not 0 < virtual_size <= MAX_VIRTUAL_SIZE:
+            raise self.refusal(f"its virtual size of {virtual_size} bytes is absurd (the limit is {MAX_VIRTUAL_SIZE})",
+                               virtual_size=virtual_size, limit=MAX_VIRTUAL_SIZE)
+
+
+class Reader(_Bytes):
+    """Exact reads from one regular file, which it holds open; used as a context. Raises ImageError."""
+
+    def __init__(self, path, where=None):
         self.where = where or path
         try:
             # a FIFO or a device must neither block nor be read
@@ -70,17 +96,7 @@ class _Reader:
     def __exit__(self, *exc_info):
         os.close(self._fd)
 
-    def refusal(self, what, todo=advice.UNTRUSTED, **details):
-        return ImageError(what, self.where, todo, **details)
-
-    def at(self, offset, length, what):
-        data = self.up_to(offset, length)
-        if len(data) < length:
-            raise self.refusal(f"the image is cut off inside its {what}", advice.COPY_AGAIN)
-        return data
-
     def up_to(self, offset, length):
-        """At most `length` bytes: fewer where the file ends."""
         if offset >= self.size:
             return b""
         try:
@@ -88,10 +104,15 @@ class _Reader:
         except OSError as error:
             raise from_os_error(error, "reading the image", self.where) from error
 
-    def sane_size(self, virtual_size):
-        if not 0 < virtual_size <= MAX_VIRTUAL_SIZE:
-            raise self.refusal(f"its virtual size of {virtual_size} bytes is absurd (the limit is {MAX_VIRTUAL_SIZE})",
-                               virtual_size=virtual_size, limit=MAX_VIRTUAL_SIZE)
+
+class _Start(_Bytes):
+    """The same of an image of `size` bytes of which only the start is at hand."""
+
+    def __init__(self, data, size, where):
+        self._data, self.size, self.where = data, size, where
+
+    def up_to(self, offset, length):
+        return bytes(self._data[offset:offset + length])
 
 
 def recognise(reader):
@@ -119,27 +140,39 @@ def read_header(path, format, where=None, allow_backing=False):
     where: the name for the reader of a message (default: path). allow_backing: of a qcow2 with a backing file only
     tell its name; such a one must not be opened with its backing chain.
     """
-    if format not in FORMATS:
-        raise ImageError(f"unknown image format {format}", where or path, f"use one of {', '.join(FORMATS)}")
+    if format not in IMAGES:
+        raise ImageError(f"unknown image format {format}", where or path, f"use one of {', '.join(IMAGES)}")
     if not os.path.isabs(path):
         raise ImageError("the path of an image must be absolute here", path)
-    with _Reader(path, where) as reader:
-        seen = recognise(reader)
-        if format != "raw" and seen != format:
-            raise reader.refusal(f"it is not a {format} image" + (f", it looks like {seen}" if seen else ""),
-                                 f"state its format ({seen}) in the task" if seen
-                                 else "check the path and the format stated in the task",
-                                 stated=format, looks_like=seen)
-        facts = Header(path, format, 0, reader.size, reader.status.st_blocks * 512, where=where or path)
-        _READERS[format](reader, facts)
-        if facts.backing_file and not allow_backing:
-            raise reader.refusal("it has a backing file, so it is not a whole image",
-                                 "give the base image itself, or flatten it first (qemu-img convert)")
-        facts.full_length |= format == "raw" or facts.subformat == "fixed"
-        if format == "raw":
-            facts.looks_like = seen
-        reader.sane_size(facts.virtual_size)
-        return facts
+    with Reader(path, where) as reader:
+        return _checked(reader, Header(path, format, 0, reader.size, reader.status.st_blocks * 512, where=reader.where), allow_backing)
+
+
+def read_start(data, size, where):
+    """Header of a qcow2 image of `size` bytes that is nowhere a file, as read_header() does: out of an archive.
+
+    data: its first START bytes, or all where it has fewer. Path and where of the header are `where`.
+    """
+    return _checked(_Start(data, size, where), Header(where, "qcow2", 0, size, size, where=where))
+
+
+def _checked(reader, facts, allow_backing=False):
+    """The Header `facts`, filled in."""
+    format, seen = facts.format, recognise(reader)
+    if format != "raw" and seen != format:
+        raise reader.refusal(f"it is not a {format} image" + (f", it looks like {seen}" if seen else ""),
+                             f"state its format ({seen}) in the task" if seen
+                             else "check the path and the format stated in the task",
+                             stated=format, looks_like=seen)
+    _READERS[format](reader, facts)
+    if facts.backing_file and not allow_backing:
+        raise reader.refusal("it has a backing file, so it is not a whole image",
+                             "give the base image itself, or flatten it first (qemu-img convert)")
+    facts.full_length |= format == "raw" or facts.subformat == "fixed"
+    if format == "raw":
+        facts.looks_like = seen
+    reader.sane_size(facts.virtual_size)
+    return facts
 
 
 # --- qcow2 -------------------------------------------------------------------------------------------
@@ -260,7 +293,7 @@ def _vmdk_descriptor(reader, facts, text):
         facts.extents.append(name)
         if len(facts.extents) > _MAX_EXTENTS:
             raise reader.refusal("it has too many extents")
-        with _Reader(path, f"{reader.where}, extent {name}") as extent:
+        with Reader(path, f"{reader.where}, extent {name}") as extent:
             facts.file_size += extent.size
             facts.allocated_size += extent.status.st_blocks * 512
             facts.full_length |= kind != "SPARSE"

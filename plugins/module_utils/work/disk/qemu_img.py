@@ -9,7 +9,7 @@ import re
 import subprocess
 import tempfile
 
-from ...common import process
+from ...common import advice, process
 from ...common.errors import ImageError
 from ...common.progress import silent
 
@@ -105,7 +105,7 @@ def compare(path, format, other, other_format, progress=None, virtual_size=0, wh
         if error.details.get("status") != 1:
             raise
         raise ImageError("its content differs from the image it was made of", where or path,
-                         "look for a faulty disk or memory, then run the task again with force") from error
+                         advice.LOOK_FOR_FAULTS) from error
 
 
 # --- what is made ------------------------------------------------------------------------------------

@@ -20,6 +20,11 @@ def http(seconds):
     return email.utils.formatdate(seconds, usegmt=True)
 
 
+def later(settings, seconds):
+    """A Retry-After of so many seconds, in the spelling that is asked for."""
+    return http(now(settings) + seconds) if settings['retry_after_dates'] else str(seconds)
+
+
 def parse_iso(text):
     """Seconds since the epoch of an RFC 3339 time; ValueError for anything else."""
     if not isinstance(text, str):

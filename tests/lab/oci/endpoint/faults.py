@@ -9,6 +9,7 @@ connection breaks before its answer.
 import random
 import threading
 
+from . import clock
 from .errors import ServiceError, not_authenticated
 
 KINDS = ('401', '429', '500', '503', 'reset', 'stall', 'damage', 'wrong_md5', 'lost_answer')
@@ -56,7 +57,7 @@ def refuse(fault, settings):
     if kind == '401':
         raise not_authenticated()
     if kind == '429':
-        raise ServiceError(429, 'TooManyRequests', 'Too many requests for the tenant.', {'retry-after': str(settings['retry_after'])})
+        raise ServiceError(429, 'TooManyRequests', 'Too many requests for the tenant.', {'retry-after': clock.later(settings, settings['retry_after'])})
     if kind == '500':
         raise ServiceError(500, 'InternalServerError', 'An internal server error occurred.')
     if kind == '503':

@@ -3,6 +3,7 @@
 
 Headers are read here before qemu-img sees a file; it runs under limits.
 """
+import gzip
 import json
 import re
 import resource
@@ -10,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import tarfile
+import zlib
 
 import common
 
@@ -17,6 +19,13 @@ MAX_VIRTUAL = 400 * 10**9       # bytes; "Maximum image size is 400 GB"
 CHECK_TIME = 300                # seconds
 CHECK_MEMORY = 2 << 30          # bytes
 METADATA, DISK = 'image_metadata.json', 'output.QCOW2'
+MAX_METADATA = 1 << 20          # bytes
+IMAGE_OPTIONS = ('bootVolumeType', 'firmware', 'networkType', 'remoteDataVolumeType')   # of the metadata's, those that an image shows
+VOLUMES = ('ISCSI', 'SCSI', 'IDE', 'VFIO', 'PARAVIRTUALIZED')
+LAUNCH_OPTIONS = {
+    'firmware': ('BIOS', 'UEFI_64'), 'networkType': ('E1000', 'VFIO', 'PARAVIRTUALIZED'), 'bootVolumeType': VOLUMES, 'remoteDataVolumeType': VOLUMES,
+    'localDataVolumeType': VOLUMES, 'launchOptionsSource': ('NATIVE', 'EMULATED', 'PARAVIRTUALIZED', 'CUSTOM'), 'pvAttachmentVersion': (1, 2),
+    'pvEncryptionInTransitEnabled': (True, False), 'consistentVolumeNamingEnabled': (True, False)}
 
 
 class Unsound(Exception):
@@ -24,7 +33,10 @@ class Unsound(Exception):
 
 
 def check(path, kind, folder):
-    """{'virtual_size': bytes, 'options', 'system', 'version'} of an object's bytes; Unsound where they cannot be imported. kind: QCOW2, VMDK or None."""
+    """{'virtual_size': bytes} of an object's bytes, and of an archive's 'options', 'system', 'version', 'shapes'; Unsound where they cannot be imported.
+
+    kind: QCOW2, VMDK or None.
+    """
     if kind == 'QCOW2':
         return {'virtual_size': _qcow2(path)}
     if kind == 'VMDK':
@@ -106,32 +118,69 @@ def _qemu_check(path, kind):
 
 
 def _archive(path, folder):
-    """A tar, gzipped or not, of two members: the metadata and the disk."""
+    """A tar, gzipped or not, of two members, both plain files: the metadata and the disk."""
+    with open(path, 'rb') as file:
+        packed = file.read(2) == b'\x1f\x8b'
     seen, about = set(), {}
     try:
-        with tarfile.open(path, 'r:*') as archive:
+        if packed:
+            _read_through(path)
+        with tarfile.open(path, 'r:gz' if packed else 'r:') as archive:
             for member in archive:
-                if member.name not in (METADATA, DISK) or not member.isfile() or member.name in seen:
+                plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+                if member.name not in (METADATA, DISK) or not plain or member.name in seen:
                     raise Unsound('The image archive has an unexpected member: %r.' % member.name)
                 seen.add(member.name)
                 if member.name == METADATA:
-                    about = _metadata(archive.extractfile(member).read(1 << 20))
+                    about = _metadata(archive.extractfile(member).read(MAX_METADATA + 1))
                 else:
                     with open(folder / 'disk', 'wb') as out:
                         shutil.copyfileobj(archive.extractfile(member), out, 1 << 20)
-    except (tarfile.TarError, EOFError, OSError) as fault:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as fault:
         raise Unsound('The image is not in the format of exported images.') from fault
     if seen != {METADATA, DISK}:
         raise Unsound('The image archive lacks %s.' % ' and '.join(sorted({METADATA, DISK} - seen)))
     return dict(about, virtual_size=_qcow2(folder / 'disk'))
 
 
+def _read_through(path):
+    """OSError, EOFError or zlib.error where a gzip file is not sound to its last byte."""
+    with gzip.open(path) as file:
+        while file.read(1 << 20):
+            pass
+
+
 def _metadata(data):
+    """What counts of an archive's metadata; every field that is there must be of its kind (ocne's imagecapability.go; LaunchOptions of the API reference)."""
     try:
+        if len(data) > MAX_METADATA:
+            raise ValueError('it is too large')
         about = json.loads(data)
-        options = about.get('externalLaunchOptions') or {}
-        wanted = {'bootVolumeType', 'firmware', 'networkType', 'remoteDataVolumeType'}
-        return {'options': {name: options[name] for name in wanted if options.get(name)}, 'system': about['operatingSystem'],
-                'version': about['operatingSystemVersion']}
-    except (ValueError, KeyError, AttributeError) as fault:
-        raise Unsound('The metadata of the image archive is not valid.') from fault
+        _need(about['version'] == 2, 'version')
+        options = about['externalLaunchOptions']
+        for name, values in LAUNCH_OPTIONS.items():
+            _need(options.get(name) is None or options[name] in values, name)
+        for name in ('operatingSystem', 'operatingSystemVersion'):
+            _need(isinstance(about[name], str) and about[name], name)
+        _capabilities(about)
+        shapes = (about.get('additionalMetadata') or {}).get('shapeCompatibilities') or []
+        _need(isinstance(shapes, list), 'shapeCompatibilities')
+        for entry in shapes:
+            _need(isinstance(entry['internalShapeName'], str) and entry['internalShapeName'], 'internalShapeName')
+        return {'options': {name: options[name] for name in IMAGE_OPTIONS if options.get(name)}, 'system': about['operatingSystem'],
+                'version': about['operatingSystemVersion'], 'shapes': {entry['internalShapeName']: {} for entry in shapes}}
+    except (ValueError, KeyError, AttributeError, TypeError) as fault:
+        raise Unsound('The metadata of the image archive is not valid: %s.' % fault) from fault
+
+
+def _capabilities(about):
+    """Text that is JSON itself, and the version of the global schema that it is of: both or neither."""
+    data, version = about.get('imageCapabilityData'), about.get('imageCapsFormatVersion')
+    _need(not data or isinstance(version, str) and version, 'imageCapsFormatVersion')
+    for name, entry in (json.loads(data)['capabilities'] if data else {}).items():
+        _need(entry['descriptorType'] == 'enumstring' and entry['defaultValue'] in entry['values'], name)
+
+
+def _need(sound, name):
+    if not sound:
+        raise ValueError('%s is wrong' % name)

@@ -94,7 +94,8 @@ def _run(service, identity):
             workrequests.change(service, request, 'CANCELED', log='Image import was canceled.')
             return
         fields = {name: about[name] for name in ('virtual_size', 'options', 'system', 'version') if name in about}
-        _set(service, identity, state='AVAILABLE', shapes=shapes.defaults(), **fields)
+        # an archive says itself which shapes its image fits
+        _set(service, identity, state='AVAILABLE', shapes=about.get('shapes') or shapes.defaults(), **fields)
         workrequests.change(service, request, 'SUCCEEDED', 100.0, 'Image import has succeeded.')
     except formats.Unsound as fault:
         _set(service, identity, state='DELETED')

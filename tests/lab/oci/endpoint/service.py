@@ -19,6 +19,7 @@ SETTINGS = {
     'page_size': 5,                 # most items of a page, whatever the client's limit
     'clock_offset': 0,              # seconds that the endpoint's clock is ahead
     'retry_after': 1,               # seconds, in the header of a 429
+    'retry_after_dates': False,     # the header has a date instead of seconds
     'credentials_expired': False,   # nobody's signature is good any more
     'token_seconds': 1200,          # an instance's token is good for this long
     'import_seconds': 1.0,          # an import takes this long, and the time to read the bytes

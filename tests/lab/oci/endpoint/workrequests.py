@@ -56,7 +56,8 @@ def get(request):
     action = 'IN_PROGRESS' if record['status'] not in ENDED else 'CREATED'
     resources = [{'actionType': action, 'entityType': record['entity'], 'identifier': record['identifier'],
                   'entityUri': '/20160918/%ss/%s' % (record['entity'], record['identifier'])}]
-    return Answer(200, dict(_summary(identity, record), resources=resources), {} if record['status'] in ENDED else {'retry-after': '1'})
+    wait = {} if record['status'] in ENDED else {'retry-after': clock.later(request.service.settings, 1)}
+    return Answer(200, dict(_summary(identity, record), resources=resources), wait)
 
 
 def list_all(request):

@@ -27,7 +27,7 @@ NARROW = {
     **{room: {"artifact/record", "artifact/source", "platforms/disk_formats", "files", "common",
               *(below for below in ORDER[number + 1:] if below.startswith("work/"))}
        for number, room in enumerate(ORDER) if room.split("/")[0] == "work"},
-    "clouds/oracle": {"common"},
+    "clouds/oracle": {"files", "common"},
     "clouds": {"common"},
     "files": {"common"},
     "platforms": {"common"},
@@ -104,7 +104,7 @@ def standard_library():
             "dataclasses", "datetime", "difflib", "email", "errno", "fcntl", "functools", "getpass", "glob", "gzip", "hashlib", "hmac", "http",
             "importlib", "io", "itertools", "json", "lzma", "math", "mmap", "os", "pathlib", "pkgutil", "platform", "posixpath", "queue", "random",
             "re", "resource", "secrets", "select", "shlex", "shutil", "signal", "socket", "socketserver", "ssl", "stat", "string", "struct",
-            "subprocess", "sys", "tarfile", "tempfile", "textwrap", "threading", "time", "traceback", "typing", "urllib", "uuid", "zipfile", "zlib"}
+            "subprocess", "sys", "tarfile", "tempfile", "termios", "textwrap", "threading", "time", "traceback", "typing", "urllib", "uuid", "zipfile", "zlib"}
 
 
 FILES = sorted(path for path in PLUGINS.rglob("*.py") if path.relative_to(PLUGINS).parts[0] != "doc_fragments")

@@ -95,9 +95,17 @@ def test_an_option_that_is_added_later_changes_nothing_for_who_does_not_use_it(m
     ({"format": "vpc", "subformat": "fixed"}, "24ac74fa2847ff10c03ec002b40fe473e1e16da47cc883e677ed89909309b229"),
 ])
 def test_converted_images(options, golden):
-    params = {"src_format": "qcow2", "compression": "none", "subformat": None, "adapter_type": None, "hwversion": None, **options}
+    params = dict(dict.fromkeys(("subformat", "adapter_type", "hwversion", *ocne_image_convert._ARCHIVE)), src_format="qcow2", compression="none")
+    params.update(options)
     kept = without_defaults(ocne_image_convert.recipe(params))
     same(Record(ocne_image_convert._KIND, {"files": [SOURCE["sha256"]]}, kept, "", "raw", 1, {}).recipe, golden)
+
+
+def test_archives():
+    """Their metadata is given as data: what the clouds have for an architecture may change."""
+    kept = without_defaults(convert.Recipe("qcow2", "pca_archive", metadata={"version": 2, "additionalMetadata": {"shapeCompatibilities": []}}))
+    same(Record(ocne_image_convert._KIND, {"files": [SOURCE["sha256"]]}, kept, "", "pca_archive", 1, {}).recipe,
+         "7172caaae45f61727042056e5198bb3cabc558419165e075e51ff2ef36364737")
 
 
 @pytest.mark.parametrize("archive, golden", [
@@ -137,7 +145,8 @@ def test_builder_pods(options, golden):
                          "compression": "keep"}),
     (recipe.File, ["path", "sha256", "size"], {"mode": None, "owner": None, "group": None}),
     (recipe.KernelArguments, [], {"append": [], "delete": [], "replace": {}}),
-    (convert.Recipe, ["src_format", "format"], {"compression": "none", "subformat": None, "adapter_type": None, "hwversion": None}),
+    (convert.Recipe, ["src_format", "format"], {"compression": "none", "subformat": None, "adapter_type": None, "hwversion": None,
+                                                "metadata": None}),
     (boot_image.Recipe, ["architecture", "path", "format"], {}),
     (ocne_boot_image.Facts, ["reference", "digest"], {"archive": None}),
     (inspect.Options, ["src", "src_format"], {"contents": True, "check": False, "files": [], "read": [], "max_read_size": 1 << 20}),

@@ -7,7 +7,7 @@ import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.platforms import profiles
-from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import FORMATS
+from ansible_collections.ocne.images.plugins.module_utils.platforms.disk_formats import IMAGES
 from ansible_collections.ocne.images.plugins.module_utils.platforms.profiles import profile
 
 
@@ -17,10 +17,10 @@ def test_every_row_has_a_sound_disk(name):
     assert profile(row) == profile(name)   # it passes what a user's own dictionary must
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_any_format_may_be_a_platform_s(format):
+@pytest.mark.parametrize("format", IMAGES)
+def test_any_format_of_images_may_be_a_platform_s(format):
     disk = profile({"disk_format": format}).disk()
-    assert disk == {"format": format, "subformat": FORMATS[format].default_subformat, "suffix": FORMATS[format].suffix}
+    assert disk == {"format": format, "subformat": IMAGES[format].default_subformat, "suffix": IMAGES[format].suffix}
 
 
 @pytest.mark.parametrize("platform, format, disk", [
@@ -33,12 +33,14 @@ def test_any_format_may_be_a_platform_s(format):
     ({"disk_format": "vpc", "disk_subformat": "fixed", "disk_suffix": ".azure.vhd"}, "vhdx", ("vhdx", "dynamic", ".vhdx")),
     ({"disk_format": "raw", "disk_suffix": ".img"}, None, ("raw", None, ".img")),
     ({"disk_suffix": ".img"}, "qcow2", ("qcow2", None, ".img")),
+    ({"disk_suffix": ".oci"}, None, ("qcow2", None, ".oci")),   # as ocne names a bare image
 ])
 def test_disks(platform, format, disk):
     assert tuple(profile(platform).disk(format).values()) == disk
 
 
 @pytest.mark.parametrize("own, says", [
+    ({"disk_format": "pca_archive"}, "platform: there is no disk format 'pca_archive'; use one of qcow2"),
     ({"disk_format": "qed"}, "platform: there is no disk format 'qed'; use one of qcow2"),
     ({"disk_format": "raw", "disk_subformat": "fixed"}, "platform: subformat fixed does not go with format raw"),
     ({"disk_subformat": "fixed"}, "platform: subformat fixed does not go with format qcow2"),
@@ -55,5 +57,6 @@ def test_refused_disks(own, says):
 
 
 def test_a_format_that_is_none():
-    with pytest.raises(ImageError, match="no disk format 'qed'"):
-        profile("qemu").disk("qed")
+    for format in ("qed", "pca_archive"):
+        with pytest.raises(ImageError, match=f"no disk format '{format}'"):
+            profile("qemu").disk(format)

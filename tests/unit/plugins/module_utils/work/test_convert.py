@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import collections
+import json
 import os
 import shutil
 import subprocess
+import tarfile
 
 import pytest
 
@@ -13,6 +15,7 @@ from ansible_collections.ocne.images.plugins.module_utils.common.errors import I
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.work import convert
+from ansible_collections.ocne.images.plugins.module_utils.work.disk import oci_archive
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Job
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed")
@@ -120,6 +123,80 @@ def test_raw_that_looks_like_something_else_is_told(src, staging):
     assert "starts like a qcow2" in result.values["warnings"][0]
 
 
+# --- archives ------------------------------------------------------------------------------------------
+
+
+METADATA = json.dumps({"version": 2, "operatingSystem": "Oracle Linux"})
+
+
+def pack(src, staging, **options):
+    return run(src, staging, **dict(dict(format="pca_archive", name="disk.oci", metadata=METADATA), **options))
+
+
+def test_an_archive(src, staging):
+    result = pack(src, staging, verify=True)
+    made, = result.artifacts
+    assert (made.format, made.virtual_size, made.extents) == ("pca_archive", SIZE, []) and (made.sha256, made.size) == digests.sha256_file(made.path)
+    assert os.listdir(staging) == [os.path.basename(made.path)] and made.path.endswith(".oci")
+    with tarfile.open(made.path, "r:gz") as archive:
+        assert archive.extractfile("output.QCOW2").read() == src.read_bytes()
+        assert archive.extractfile("image_metadata.json").read().decode() == METADATA
+    assert result.values["source_files"] == [{"name": src.name, "sha256": digests.sha256_file(src)[0], "stat": digests.stat_of(src)}]
+
+
+def test_an_archive_in_check_mode(src, staging):
+    assert pack(src, staging, check=True).artifacts == [] and os.listdir(staging) == []
+
+
+def test_an_archive_of_another_image_is_found(src, staging, tmp_path):
+    made, = pack(src, staging).artifacts
+    pack(src, staging, existing=made.path)
+    # one bit of what no table names
+    with open(src, "r+b") as file:
+        file.seek(70_000)
+        byte = file.read(1)[0]
+        file.seek(70_000)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(ImageError, match="^disk.oci: the image in it differs from the one it was made of; look for a faulty disk"):
+        pack(src, staging, existing=made.path)
+
+
+def test_an_archive_that_was_packed_wrongly_is_not_given_out(src, staging, monkeypatch):
+    real = oci_archive.write
+
+    def other(path, metadata, image, progress):
+        with open(src, "r+b") as file:
+            file.seek(70_000)
+            file.write(b"changed")
+        made = real(path, metadata, image, progress)
+        with open(src, "r+b") as file:
+            file.seek(70_000)
+            file.write(b"another")
+        return made
+    monkeypatch.setattr(oci_archive, "write", other)
+    with pytest.raises(ImageError, match="differs from the one it was made of"):
+        pack(src, staging, verify=True)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_zstd_is_not_packed(src, staging, tmp_path, check):
+    dense = tmp_path / "zstd.qcow2"
+    subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", src, dense], check=True)
+    with pytest.raises(ImageError, match=r"zstd.qcow2: its clusters are compressed with zstd.*format: qcow2, compression: none or zlib"):
+        pack(dense, staging, check=check)
+    assert os.listdir(staging) == []
+
+
+def test_what_goes_to_a_pod():
+    asked = {"src": "/a.qcow2", "src_format": "qcow2"}
+    assert [item.path for item in convert.inputs(asked)] == ["/a.qcow2"]
+    # what is to be compared is there as well, and each is read where it is there
+    asked["existing"] = "/a.oci"
+    for item in convert.inputs(asked):
+        item.moved("/pod" + item.path)
+    assert asked == {"src": "/a.qcow2", "src_format": "qcow2", "read_path": "/pod/a.qcow2", "existing": "/pod/a.oci"}
+
+
 Space = collections.namedtuple("Space", "f_bavail f_frsize")
 
 
@@ -130,6 +207,8 @@ Space = collections.namedtuple("Space", "f_bavail f_frsize")
     (300_000, {"format": "raw"}, False),
     (150_000, {"format": "qcow2", "compression": "zstd"}, True),
     (150_000, {"subformat": "streamOptimized"}, True),
+    (150_000, {"format": "pca_archive"}, True),
+    (4096, {"format": "pca_archive"}, False),
     (4096, {"format": "qcow2", "compression": "zstd"}, False),
 ])
 def test_room(src, staging, monkeypatch, free, options, fits):

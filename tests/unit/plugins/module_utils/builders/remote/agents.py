@@ -80,6 +80,33 @@ class Agent:
         self.stop()
 
 
+class AgentSession:
+    """A pod that is a real agent on loopback, as the session of a task: the builder is named b1, and nothing is mounted."""
+
+    where, retry_seconds, limit, params, own, mounted = "pod b1", 5, 1 << 30, {"name": "b1"}, False, None
+
+    def __init__(self, agent_client):
+        self.client, self.there, self.status = agent_client, True, agent_client.json("GET", "/v1/status")
+
+    def open(self, make=True, find=None):
+        return self.there or make
+
+    def ask(self, method, path, body=None):
+        return self.client.request(method, path, body)
+
+    def ask_json(self, method, path, data=None):
+        return self.client.json(method, path, data)
+
+    def has(self, name, digest):
+        return self.ask_json("GET", f"/v1/files/{name}/received?digest={digest}&needed=0")["done"]
+
+    def files(self):
+        return self.ask_json("GET", "/v1/status")["files"]
+
+    def allocated(self):
+        return self.ask_json("GET", "/v1/status")["allocated"]
+
+
 def program(source):
     """A program for the agent: a zip file whose main() runs this source."""
     parts = work_program.__name__.split(".")

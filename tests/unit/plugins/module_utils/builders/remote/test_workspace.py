@@ -11,46 +11,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record
+from ansible_collections.ocne.images.plugins.module_utils.artifact.record import Record, write_record
 from ansible_collections.ocne.images.plugins.module_utils.builders.remote.workspace import Workspace, name_of, workspace_name
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import silent
 from ansible_collections.ocne.images.plugins.module_utils.files import digests
 from ansible_collections.ocne.images.plugins.module_utils.work.job import Artifact, Input
-
-
-class Session:
-    """What a workspace asks of the session of a task; the builder is named b1."""
-
-    where, retry_seconds, limit, params = "pod b1", 5, 1 << 30, {"name": "b1"}
-
-    def __init__(self, client):
-        self.client, self.there, self.status = client, True, client.json("GET", "/v1/status")
-
-    def open(self, make=True):
-        return self.there or make
-
-    def ask(self, method, path, body=None):
-        return self.client.request(method, path, body)
-
-    def ask_json(self, method, path, data=None):
-        return self.client.json(method, path, data)
-
-    def has(self, name, digest):
-        return self.ask_json("GET", f"/v1/files/{name}/received?digest={digest}&needed=0")["done"]
-
-    def files(self):
-        return self.ask_json("GET", "/v1/status")["files"]
-
-    def allocated(self):
-        return self.ask_json("GET", "/v1/status")["allocated"]
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.builders.remote.agents import AgentSession
 
 
 @pytest.fixture
 def session(agent, client):
     for path in (agent.workspace / "files").iterdir():
         client.request("DELETE", f"/v1/files/{path.name}")
-    return Session(client)
+    return AgentSession(client)
 
 
 @pytest.fixture
@@ -109,6 +83,16 @@ def test_an_image_is_named_as_the_user_did_and_may_be_pulled_there(agent, worksp
     assert files(agent) == [name] and name.startswith("sparse-sha256-")
 
 
+def test_what_is_no_image_may_be_named_as_the_user_did_too(agent, workspace, tmp_path):
+    digest, options = write(tmp_path / "held", b"what the user named, and holds open"), {"src": str(tmp_path / "file"), "read_path": str(tmp_path / "held")}
+    write(tmp_path / "file", b"another one that has taken its name")
+    workspace.bring([Input(options, "src", named=True)], None)
+    assert options == {"src": str(tmp_path / "file"), "read_path": f"{agent.workspace}/files/{digest}"} and files(agent) == [digest]
+    options = {"src": "workspace:image.oci"}
+    workspace.bring([Input(options, "src", named=True)], None)
+    assert options == {"src": "workspace:image.oci", "read_path": f"{agent.workspace}/files/image.oci"}
+
+
 def test_what_is_there_by_name_is_not_sent(agent, workspace):
     options = {"src": "workspace:base.qcow2", "read_path": None}
     assert workspace.bring([Input(options, "src", "qcow2")], None) == {}
@@ -143,6 +127,20 @@ def test_room_is_made_by_what_is_kept_under_a_digest(agent, session, workspace, 
     with pytest.raises(ImageError, match="pod b1: the workspace of the builder has 3145728 bytes, and this work needs about 4194304; make the builder"):
         workspace.make_room([source])
     assert files(agent) == ["mine.qcow2"]
+
+
+def test_a_source_that_is_there_already_stays_and_counts_once(agent, session, workspace, tmp_path):
+    digest = write(tmp_path / "source", os.urandom(1 << 20))
+    write_record(str(tmp_path / "source"), Record("ocne_boot_image", {}, {}, digest, "qcow2", 1, {}, digests.stat_of(str(tmp_path / "source"))))
+    for name in (digest, "0" * 64, "f" * 64):
+        (agent.workspace / "files" / name).write_bytes(os.urandom(1 << 20))
+    session.limit = 3 << 20
+    workspace.make_room([Input({"src": str(tmp_path / "source")}, "src")])
+    assert digest in files(agent) and len(files(agent)) == 2
+    # its record is none of it any more
+    os.utime(tmp_path / "source", ns=(0, 0))
+    workspace.make_room([Input({"src": str(tmp_path / "source")}, "src")])
+    assert len(files(agent)) == 1
 
 
 def test_holes_need_no_room(agent, session, workspace, tmp_path):

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
-from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.identity import compartment
+from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.identity import compartment, region_of
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 
 pytest.importorskip("oci.core")   # the bare name could be the lab's own folder
@@ -70,3 +70,12 @@ def test_a_name_that_is_there_twice():
     client = types.SimpleNamespace(list_compartments=lambda *args, **kwargs: types.SimpleNamespace(data=twins, headers={}))
     with pytest.raises(ImageError, match=r"there are 2 compartments twin in the tenancy: ocid1\.compartment\.oc1\.\.1, ocid1\..*2; give the OCID"):
         compartment(types.SimpleNamespace(tenancy="t", identity=lambda: client), "twin")
+
+
+@pytest.mark.parametrize("identity, region", [
+    ("ocid1.image.oc1.iad.a", "us-ashburn-1"), ("ocid1.image.oc1.eu-frankfurt-1.a", "eu-frankfurt-1"), (" OCID1.image.oc1.PHX.a\n", "us-phoenix-1"),
+    # of no region, and of one that only a private cloud knows
+    ("ocid1.compartment.oc1..aaaaaaaa", None), ("ocid1.image.oc1.pca.aaaaaaaa", None), ("ocid1.image", None), ("image.of.oc1.iad.a", None), ("", None),
+])
+def test_what_an_ocid_tells_of_its_region(identity, region):
+    assert region_of(identity) == region

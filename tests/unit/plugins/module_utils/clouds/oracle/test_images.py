@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import secrets
-import tarfile
 
 import pytest
 
@@ -14,6 +12,7 @@ from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import i
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress
+from ansible_collections.ocne.images.plugins.module_utils.work.disk import headers, oci_archive
 
 pytest.importorskip("oci.core", reason="the SDK of Oracle's cloud (oci) is not installed")
 READS = ("get_", "list_", "head_")
@@ -84,13 +83,9 @@ def test_who_needs_a_uri(cloud, account, wanted):
 
 
 @pytest.mark.parametrize("kind", [launch_metadata.OCI, launch_metadata.PCA])
-def test_an_archive_says_itself_how_its_image_is_launched(cloud, account, wanted, patience, disk, tmp_path, kind):
+def test_an_archive_says_itself_how_its_image_is_launched(cloud, session, account, wanted, patience, disk, tmp_path, kind):
     about, path = launch_metadata.launch_metadata(kind, "amd64", "OCK", "1.33", schema_version="f1b1b1d0-0003"), tmp_path / "image.oci"
-    with tarfile.open(path, "w") as archive:
-        member = tarfile.TarInfo(launch_metadata.METADATA_MEMBER)
-        member.size = len(launch_metadata.encoded(about))
-        archive.addfile(member, io.BytesIO(launch_metadata.encoded(about)))
-        archive.add(disk, launch_metadata.DISK_MEMBER)
+    oci_archive.write(str(path), launch_metadata.encoded(about), headers.read_header(str(disk), "qcow2"))
     bucket = cloud.bucket()
     cloud.storage.put_object(cloud.namespace, bucket, "image.oci", path.read_bytes())
     begun = account.create(wanted(source=images.object_source(cloud.namespace, bucket, "image.oci"), source_image_type=None, operating_system=None,
@@ -100,6 +95,7 @@ def test_an_archive_says_itself_how_its_image_is_launched(cloud, account, wanted
     launched = image["launch_options"]
     assert (launched["firmware"], launched["boot_volume_type"], launched["network_type"]) == (
         "UEFI_64", options["bootVolumeType"], options["networkType"])
+    assert shapes.Shapes(session).of(image["id"]) == sorted(launch_metadata.SHAPES[kind, "amd64"])
 
 
 @pytest.mark.parametrize("outcome", ["FAILED", "CANCELED"])

@@ -306,4 +306,4 @@ def test_the_sdk_writes_no_log(cloud, options, tmp_path, capfd):
 
 def test_every_option_has_its_variables_and_secrets_are_marked():
     assert set(session_file._VARIABLES) <= set(SPEC) and SPEC["api_user_key_pass_phrase"]["no_log"]
-    assert {name for name, spec in SPEC.items() if spec.get("no_log")} == {"api_user_key_pass_phrase"}
+    assert {name for name, spec in SPEC.items() if spec.get("no_log")} == {"api_user_key_pass_phrase", "proxy"}

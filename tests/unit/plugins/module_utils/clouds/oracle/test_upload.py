@@ -18,13 +18,17 @@ import time
 
 import pytest
 
+from ansible_collections.ocne.images.plugins.module_utils.builders import local
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle import upload as upload_file
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.faults import CloudFault
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.object_storage import Storage
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.session import Session
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.upload import PART_SIZE, complete, part_size_of, upload, whole_md5
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError, Interrupted
+from ansible_collections.ocne.images.plugins.module_utils.common.process import descendants
 from ansible_collections.ocne.images.plugins.module_utils.common.progress import Progress
+from ansible_collections.ocne.images.plugins.module_utils.work import send
+from ansible_collections.ocne.images.plugins.module_utils.work.job import Job, dump
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.clouds.conftest import options_for
 
 pytest.importorskip("oci.core")   # the bare name could be the lab's own folder
@@ -353,6 +357,67 @@ def test_parts_that_came_through_a_share(cloud, storage, bucket, kind):
     assert complete(storage, bucket, "x", upload_id, 6, md5s) == done
     with pytest.raises(CloudFault, match="The upload ID .* was not found"):
         complete(storage, bucket, "x", upload_id, 6, {1: md5(b"two")})
+
+
+def job(cloud, url, path, **more):
+    """A Job for whoever has the file."""
+    return Job("send", {"src": path, "url": url, "part_size": MIB // 4, "size": os.path.getsize(path), "ca_cert": cloud.about["ca"], **more}, "")
+
+
+@pytest.mark.parametrize("faulty", [False, True])
+def test_the_whole_way_of_a_file_that_somebody_else_sends(cloud, storage, bucket, image, faulty):
+    path, data = image
+    share = storage.share(bucket, "folder/ä b", "ObjectWrite", 600, secrets.token_hex(4))
+    upload_id, url = storage.begin_shared(bucket, share)
+    if faulty:
+        cloud.control.faults(*({"kind": kind, "share": 0.06} for kind in ("429", "500", "503", "reset", "lost_answer", "damage", "wrong_md5")), seed=3)
+    result = local.run(job(cloud, url, path), lambda event: None)
+    done = complete(storage, bucket, "folder/ä b", upload_id, len(data), send.numbered(result.values["md5s"]))
+    storage.unshare(bucket, share.identity)
+    cloud.control.faults()
+    assert done["multipart_md5"] == multipart_md5(data, MIB // 4) and content(cloud, bucket, "folder/ä b") == data
+    assert nothing_left(cloud, bucket) and share.label not in cloud.control.left()["pars"]
+
+
+def test_a_sender_that_is_killed_is_gone_on_with(cloud, storage, bucket, image):
+    path, data = image
+    upload_id, url = storage.begin_shared(bucket, storage.share(bucket, "x", "ObjectWrite", 600, secrets.token_hex(4)))
+
+    def kill(event):
+        if event["done"] >= event["total"] // 2:
+            os.kill(next(pid for pid in descendants() if b"sys.path.insert" in command_of(pid)), signal.SIGKILL)
+    cloud.control.set(rate=MIB // 4)
+    with pytest.raises(ImageError, match="the work program ended without a result"):
+        local.run(job(cloud, url, path, parallel=3), kill)
+    settled(cloud)
+    cloud.control.set(rate=0)
+    there = storage.parts(bucket, "x", upload_id)
+    assert 3 <= len(there) < 12
+    result = local.run(job(cloud, url, path, there=send.described(there)), lambda event: None)
+    assert result.values["kept"] == sum(part.size for part in there.values())
+    assert set(cloud.control.counters()["parts"][upload_id].values()) == {1}
+    complete(storage, bucket, "x", upload_id, len(data), send.numbered(result.values["md5s"]))
+    assert content(cloud, bucket, "x") == data
+
+
+def command_of(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read()
+
+
+def test_the_memory_of_a_sender(cloud, storage, bucket, tmp_path):
+    """A GiB in parts of 64 MiB: the highest resident size of the whole work program."""
+    with open(tmp_path / "image", "wb") as file:
+        file.truncate(1 << 30)
+    upload_id, url = storage.begin_shared(bucket, storage.share(bucket, "x", "ObjectWrite", 600, secrets.token_hex(4)))
+    measure = ("import resource, subprocess, sys; status = subprocess.run(sys.argv[1:], stdout=2, check=False).returncode; "
+               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(status)")
+    running = subprocess.run([sys.executable, "-c", measure, sys.executable, "-I", "-c", local._START.format(program=local.program.__name__), local._payload()],
+                             input=dump("job", job(cloud, url, str(tmp_path / "image"), part_size=64 * MIB)), capture_output=True, timeout=300, check=True)
+    md5s = send.numbered(json.loads(running.stderr.splitlines()[-1])["result"]["values"]["md5s"])
+    complete(storage, bucket, "x", upload_id, 1 << 30, md5s)
+    assert len(md5s) == 16 and int(running.stdout) < 100 * 1024   # KiB
+    storage.delete(bucket, "x")
 
 
 def test_parts_that_are_not_what_was_sent(cloud, storage, bucket):

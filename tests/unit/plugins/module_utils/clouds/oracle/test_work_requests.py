@@ -63,6 +63,18 @@ def test_the_service_says_when_to_ask_again(cloud, session, start):
     assert set(waited) == {1.0}
 
 
+def test_the_service_says_it_by_a_date_of_its_own_clock(cloud, session, start):
+    cloud.control.set(import_seconds=1.5, retry_after_dates=True, clock_offset=200)
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        time.sleep(seconds)
+    work_requests.follow(session, start()[1], work_requests.Patience(30, 0.01, sleep=sleep))
+    # dates have whole seconds, of which one may pass on the way
+    assert 1.0 in waited and set(waited) <= {0.01, 1.0}
+
+
 @pytest.mark.parametrize("outcome, told", [("FAILED", "failed: Image import failed, as the test asked for; see the log lines"),
                                            ("CANCELED", "was cancelled: Image import was canceled; see the log lines")])
 def test_an_end_that_is_none(cloud, session, start, patience, outcome, told):
@@ -151,8 +163,3 @@ def test_the_work_request_of_an_image_is_found(cloud, session, start):
     image, request = start()
     assert work_requests.latest(session, cloud.compartment, image) == request
     assert work_requests.latest(session, cloud.compartment, "ocid1.image.oc1..none") is None
-
-
-@pytest.mark.parametrize("text, seconds", [("1", 1.0), ("0.5", 0.5), (None, 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("-3", 0.0)])
-def test_retry_after(text, seconds):
-    assert work_requests._seconds(text) == seconds

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import struct
@@ -46,6 +47,27 @@ def test_a_cut_image_is_refused_or_read_to_its_end(make, kind, options):
             headers.read_header(str(path), kind)
         except ImageError:
             pass
+
+
+@pytest.mark.parametrize("options", [options for kind, options in VARIANTS if kind == "qcow2"] + ["cluster_size=2M"])
+def test_the_start_of_a_qcow2_says_as_much_as_the_file(make, options):
+    path = make("qcow2", options)
+    whole, found = path.read_bytes(), headers.read_header(str(path), "qcow2")
+    started = headers.read_start(whole[:headers.START], len(whole), "the member")
+    assert (started.path, started.where, started.allocated_size) == ("the member", "the member", len(whole))
+    assert dataclasses.replace(started, path=found.path, where=found.where, allocated_size=found.allocated_size) == found
+    for length in (0, 1, 60, 71, 80, 103, 511):
+        with pytest.raises(ImageError, match="^the member: "):
+            headers.read_start(whole[:length], length, "the member")
+
+
+def test_the_start_of_what_must_not_be_opened(make, tmp_path):
+    path = make("qcow2")
+    qemu_img("create", "-f", "qcow2", "-b", path, "-F", "qcow2", tmp_path / "overlay.qcow2")
+    for name, says in ((tmp_path / "overlay.qcow2", "it has a backing file"), (make("vmdk", name="other"), "it is not a qcow2 image, it looks like vmdk")):
+        data = name.read_bytes()
+        with pytest.raises(ImageError, match=says):
+            headers.read_start(data[:headers.START], len(data), "the member")
 
 
 @pytest.mark.parametrize("stated, made", [("qcow2", "vmdk"), ("vmdk", "qcow2"), ("vdi", "vhdx"), ("vhdx", "vdi"), ("vpc", "raw")])

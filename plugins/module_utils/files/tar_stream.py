@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import tarfile
 
-from ...common import advice
-from ...common.errors import ImageError
-
 _BLOCK = tarfile.BLOCKSIZE
 _ZEROS = bytes(_BLOCK)
 #: bytes of a long name or of pax headers: real ones have less than a page
@@ -21,17 +18,13 @@ _PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
 class TarStream:
     """Iterates over (TarInfo, pieces): pieces is an iterator over the member's data and may be left unread.
 
-    pieces: iterable of bytes, the tar itself. where: the name for messages. Raises ImageError.
+    pieces: iterable of bytes, the tar itself. refuse(why): makes the exception that is raised where it is malformed or cut off.
     """
 
-    def __init__(self, pieces, where):
-        self._pieces, self._where = iter(pieces), where
+    def __init__(self, pieces, refuse):
+        self._pieces, self._refuse = iter(pieces), refuse
         self._piece, self._at = memoryview(b""), 0
         self._left = 0        # bytes of the current member's data and padding
-
-    def _refuse(self, what):
-        return ImageError(f"a layer is not a sound tar archive: {what}", self._where,
-                          advice.PULL_AGAIN)
 
     def _some(self, count):
         """The next 1 to `count` bytes, or nothing at the end."""
@@ -133,7 +126,7 @@ class TarStream:
             yield info, self._data(size)
             self._skip(self._left)
             self._left = 0
-        # to the end: the whole layer counts for its digest
+        # to the end: whoever gives the pieces may check them as a whole
         while self._some(1 << 20):
             pass
 

@@ -9,12 +9,12 @@ import tarfile
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
-from ansible_collections.ocne.images.plugins.module_utils.work.containers.tar_stream import TarStream
+from ansible_collections.ocne.images.plugins.module_utils.files.tar_stream import TarStream
 from ansible_collections.ocne.images.tests.unit.plugins.module_utils.work.containers.images import NOISE, member, tar
 
 
 def names(data, size=1 << 16):
-    return [info.name for info, _pieces in TarStream((data[at:at + size] for at in range(0, len(data), size)), "the image")]
+    return [info.name for info, _pieces in TarStream((data[at:at + size] for at in range(0, len(data), size)), ImageError)]
 
 
 def test_pieces_of_any_size_make_the_same_members():
