@@ -11,12 +11,14 @@ import traceback
 
 import convert
 import customize
+import imports
 import kill
 import podpeer
 import pods
 import pull
 import rerun
 import tools
+import upload
 import variants
 import whole
 from bench import ROOT, Bench
@@ -25,7 +27,8 @@ from measure import Fault, Row, say
 #: name -> what yields its rows, in the order of the table
 ROWS = {"pull": pull.rows, "customize": customize.rows, "rerun": rerun.rows, "convert": convert.rows, "variants": variants.rows,
         "memory": whole.memory, "play": whole.rows, "transfers": pods.transfers, "jobs": pods.jobs, "many": pods.many,
-        "podwhole": podpeer.whole, "podcustomize": podpeer.same_pod, "podbytes": podpeer.bytes_in, "kill": kill.rows}
+        "podwhole": podpeer.whole, "podcustomize": podpeer.same_pod, "podbytes": podpeer.bytes_in, "upload": upload.rows,
+        "uploadfaults": upload.faults, "importkill": imports.killed, "importrerun": imports.rerun, "kill": kill.rows}
 #: a median of fewer says too little
 _ENOUGH = 5
 _HEAD = """\

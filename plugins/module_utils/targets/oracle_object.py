@@ -112,7 +112,8 @@ class ImageObject:
             md5s = self._send(url, part_size, {})
             upload.complete(storage, *where, upload_id, self._image.size, md5s)
         finally:
-            self._unshare(share)
+            # its label stays written down: one of it that came late is removed with the object
+            storage.unshare(self._terms.bucket, share.identity)
         return {"sent": self._image.size, "kept": 0}
 
     # --- another run's -------------------------------------------------------------------------------
@@ -164,10 +165,6 @@ class ImageObject:
         entry.save(shares=[*(entry["shares"] or []), label], shared=name or entry["object"])
         return self._storage.share(self._terms.bucket, name or entry["object"], access, self._terms.seconds + _PAST, label)
 
-    def _unshare(self, share):
-        self._storage.unshare(self._terms.bucket, share.identity)
-        self._entry.save(shares=[label for label in self._entry["shares"] if label != share.label])
-
     # --- gone ----------------------------------------------------------------------------------------
 
     def clear(self):
@@ -185,9 +182,9 @@ def clear(storage, bucket, entry, keep=False):
                 storage.unshare(bucket, share.identity)
         entry.save(shares=[])
     if name and entry["owned"]:
-        if not entry["complete"]:
-            for one in storage.uploads(bucket, name):
-                storage.abort(bucket, one.object, one.upload_id)
+        # also where the object is whole: a request to begin it that was given up and made again may have reached the cloud after all
+        for one in storage.uploads(bucket, name):
+            storage.abort(bucket, one.object, one.upload_id)
         if not (keep and entry["complete"]):
             storage.delete(bucket, name)
     entry.remove()

@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import secrets
+import ssl
+import time
+import urllib.request
 
 import pytest
 
 from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.object_storage import Storage
+from ansible_collections.ocne.images.plugins.module_utils.clouds.oracle.session import Session
 from ansible_collections.ocne.images.plugins.module_utils.common.errors import ImageError
 from ansible_collections.ocne.images.plugins.module_utils.targets.journal import Journal
 from ansible_collections.ocne.images.plugins.module_utils.targets.oracle_object import PREFIX, ImageObject, Terms, clear
+from ansible_collections.ocne.images.tests.unit.plugins.module_utils.clouds.conftest import options_for
 
 pytest.importorskip("oci.core")   # the bare name could be the lab's own folder
 
@@ -184,4 +191,50 @@ def test_an_unfinished_upload_is_given_up_with_it(begun, cloud, bucket, storage)
         one.bring()
     assert left(cloud, bucket) == (0, 1, 0)
     clear(storage, bucket, entry)
+    assert left(cloud, bucket) == (0, 0, 0)
+
+
+# --- requests that were given up, and reach the cloud after all ----------------------------------------
+
+
+@pytest.fixture
+def hasty(cloud):
+    """A storage that does not wait for answers as long as the cloud takes for one of this operation."""
+    def made(operation):
+        cloud.control.faults({"kind": "stall", "times": 1, "seconds": 2.5, "operations": [operation]})
+        return Storage(Session(options_for(cloud, read_timeout=1)), retry_seconds=30)
+    return made
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_upload_that_began_late_goes_with_the_object(hasty, cloud, bucket, journal, terms, image):
+    entry = journal.new(content=image.content, bucket=bucket)
+    one = ImageObject(hasty("create_multipart_upload"), terms, entry, image)
+    one.bring()
+    until(lambda: left(cloud, bucket) == (1, 1, 0))
+    one.clear()
+    assert left(cloud, bucket) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("operation, late", [("create_preauthenticated_request", (0, 1, 2)), ("par_put_object", (0, 2, 1))])
+def test_what_came_late_of_a_share_for_writing_goes_with_the_object(hasty, cloud, bucket, journal, terms, image, file, operation, late):
+    def send(url, part_size, _there):
+        until(lambda: left(cloud, bucket) == late)
+        data, trust = file.read_bytes(), ssl.create_default_context(cafile=cloud.about["ca"])
+        parts = {number: data[at:at + part_size] for number, at in enumerate(range(0, len(data), part_size), 1)}
+        for number, part in parts.items():
+            with urllib.request.urlopen(urllib.request.Request(f"{url}{number}", part, method="PUT"), context=trust, timeout=20) as answer:
+                assert answer.status == 200
+        return {number: base64.b64encode(hashlib.md5(part).digest()).decode() for number, part in parts.items()}
+
+    entry = journal.new(content=image.content, bucket=bucket)
+    one = ImageObject(hasty(operation), terms, entry, image, send=send)
+    assert one.bring().sent == image.size
+    one.clear()
     assert left(cloud, bucket) == (0, 0, 0)
