@@ -302,4 +302,3 @@ class OracleCloud(Target):
     def remove(self, found):
         """Remove one of unwanted(), and wait until it is gone."""
         self._images.delete(found["id"], Patience(self.settings.timeout, self.settings.interval))
-
