@@ -188,4 +188,3 @@ def clear(storage, bucket, entry, keep=False):
         if not (keep and entry["complete"]):
             storage.delete(bucket, name)
     entry.remove()
-
