@@ -17,7 +17,9 @@ _PIECE = 256 << 10    # bytes
 def put(config, ca, endpoint, namespace, bucket, name, path):
     """As ocne does it: the whole file in memory, one PutObject, no checksum."""
     import oci
-    client = oci.object_storage.ObjectStorageClient(oci.config.from_file(config), service_endpoint=endpoint, timeout=(10, 600))
+    # the time-out for connecting is that for sending, too
+    client = oci.object_storage.ObjectStorageClient(oci.config.from_file(config), service_endpoint=endpoint, timeout=(600, 600),
+                                                    retry_strategy=oci.retry.NoneRetryStrategy())
     client.base_client.session.verify, client.base_client.session.trust_env = ca, False
     with open(path, "rb") as file:
         data = file.read()

@@ -61,7 +61,7 @@ class _Held:
         if folder.endswith("ours"):
             # the image comes of the upload, and its object goes
             self.cloud.forget_image(self.cloud.task(self.path, self.bucket)["image_id"])
-        else:
+        elif f"{self.bucket}/peer" in self.cloud.control.left()["objects"]:
             self.cloud.storage.delete_object(self.cloud.namespace, self.bucket, "peer")
 
 
