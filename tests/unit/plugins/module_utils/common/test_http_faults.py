@@ -42,7 +42,8 @@ def test_what_passes():
 
 
 @pytest.mark.parametrize("text, told", [
-    ("GET https://h/p/AbC-dEf_123456789/n/ns failed", "GET https://h/p/***/n/ns failed"), ("proxy http://me:hunter2@proxy:3128/", "proxy http://***@proxy:3128/"),
+    ("GET https://h/p/AbC-dEf_123456789/n/ns failed", "GET https://h/p/***/n/ns failed"),
+    ("proxy http://me:hunter2@proxy:3128/", "proxy http://***@proxy:3128/"),
     ("two\n lines", "two lines"), ('signature="c2VjcmV0"', 'signature="***"'),
 ])
 def test_secrets_are_in_no_message(text, told):

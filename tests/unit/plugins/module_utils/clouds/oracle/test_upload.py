@@ -497,7 +497,7 @@ def test_memory_does_not_depend_on_the_size_of_the_parts(cloud, bucket, tmp_path
 @pytest.mark.parametrize("part_size", [MIB // 4, MIB, None])
 def test_an_object_is_compared_with_a_file(cloud, storage, bucket, image, part_size, tmp_path):
     path, data = image
-    upload(storage, bucket, "one", path, **dict(SMALL, part_size=part_size))
+    upload(storage, bucket, "one", path, part_size=part_size, parallel=3)
     there = storage.head(bucket, "one")
     assert upload_file.same(there, path, part_size)
     (tmp_path / "other").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
