@@ -25,8 +25,8 @@ _MEMORY = 256 * MIB
 _PEER = f"{ROOT}/benchmarks/cloudpeer.py"
 
 
-def _peer(name, /, **arguments):
-    return [sys.executable, _PEER, name, json.dumps(arguments)]
+def _peer(kind, **arguments):
+    return [sys.executable, _PEER, kind, json.dumps(arguments)]
 
 
 # --- throughput --------------------------------------------------------------------------------------
