@@ -188,7 +188,7 @@ class Images:
 
     def _create(self, details, token):
         return self._ask(self._compute.create_image, details, opc_retry_token=token, doing="starting the import of the image",
-                           where=details.display_name)
+                         where=details.display_name)
 
     def wait(self, image, patience, progress=None, work_request=None):
         """The image when it is ready; as it is, where it was that already. work_request: as create() has told; looked for where it is not known.
@@ -230,7 +230,7 @@ class Images:
         """Change an image in place, by what drift() says; the image after it."""
         details = self._oci.core.models.UpdateImageDetails(**changes)
         return self._described(self._ask(self._compute.update_image, identity, details, doing=f"changing {', '.join(sorted(changes))} of the image",
-                                           where=identity).data)
+                                         where=identity).data)
 
     def delete(self, identity, patience):
         """Remove an image and wait until it is gone; False where there was none."""

@@ -56,15 +56,15 @@ class Schemas:
         elif not check_mode:
             details = self._oci.core.models.UpdateComputeImageCapabilitySchemaDetails(schema_data={**schema.schema_data, **wanted})
             self._ask(self._compute.update_compute_image_capability_schema, schema.id, details,
-                        doing="correcting the capability schema of the image", where=identity)
+                      doing="correcting the capability schema of the image", where=identity)
         return Change(before, after)
 
     def _find(self, image):
         """The schema with its data, or None."""
         for summary in self._pages(self._compute.list_compute_image_capability_schemas, image_id=image,
-                                    doing="looking for the capability schema of the image", where=image):
+                                   doing="looking for the capability schema of the image", where=image):
             return self._ask(self._compute.get_compute_image_capability_schema, summary.id, doing="reading the capability schema of the image",
-                               where=image).data
+                             where=image).data
         return None
 
     def _create(self, image, wanted):
@@ -72,7 +72,7 @@ class Schemas:
             compartment_id=image["compartment_id"], image_id=image["id"], display_name=_NAME, schema_data=wanted,
             compute_global_image_capability_schema_version_name=self.current_version())
         self._ask(self._compute.create_compute_image_capability_schema, details, opc_retry_token=images.new_token(),
-                    doing="giving the image its capability schema", where=image["id"])
+                  doing="giving the image its capability schema", where=image["id"])
 
     def _descriptors(self, capabilities):
         kind = self._oci.core.models.EnumStringImageCapabilitySchemaDescriptor

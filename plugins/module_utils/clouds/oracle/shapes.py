@@ -42,7 +42,7 @@ class Shapes:
     def of(self, image):
         """The names of the shapes of an image (OCID), sorted."""
         return sorted(entry.shape for entry in self._pages(self._compute.list_image_shape_compatibility_entries, image,
-                                                            doing="listing the shapes of the image", where=image))
+                                                           doing="listing the shapes of the image", where=image))
 
     def ensure(self, image, architecture, add=(), remove=(), check_mode=False):
         """Give an image (OCID) its shapes (wanted()), and take others away; only a list where it has them (Change).
@@ -62,7 +62,7 @@ class Shapes:
     def _remove(self, image, shape):
         try:
             self._ask(self._compute.remove_image_shape_compatibility_entry, image, shape, doing=f"removing shape {shape} from the image",
-                        where=image)
+                      where=image)
         except faults.CloudFault as fault:
             # gone already: by somebody else, or by a request whose answer was lost
             if not fault.missing:
