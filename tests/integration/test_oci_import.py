@@ -239,7 +239,7 @@ def test_a_pod_sends_what_it_has_made(run, namespace, cluster, far, line, tmp_pa
     size, crossed = (folder / NAME).stat().st_size, line.crossed()
     assert changed(play) == 5 and far.inside(far.control.left)["images"][told(play)] == "AVAILABLE"
     # the cloud takes no compressed parts, so had the play sent it, it would have sent all of that
-    assert far.inside(far.control.counters)["bytes_in"] - before > size > 50 * crossed[0]
+    assert far.inside(far.control.counters)["bytes_in"] - before > size > 10 * crossed[0]
     assert far.inside(far.left, extra["oci_image_bucket"]) == [] and space.empty() == []
     again = run(PLAYBOOK, extra=extra, within=line.within)
     assert changed(again) == 0 and told(again) == told(play) and line.crossed()[1] == crossed[1]
@@ -260,8 +260,8 @@ def test_what_stays_in_the_pod(start, run, namespace, cluster, far, line, tmp_pa
     wait_until(play, lambda: new("images"))
     stop(play)
     sent, crossed = far.inside(control.counters)["bytes_in"] - sent, line.crossed()
-    # what has crossed is as much with an image of any size: requests, and programs
-    assert sent > 400 << 20 and max(crossed) < sent / 100
+    # what has crossed is as much with an image of any size: programs, and requests for as long as it lasts
+    assert sent > 400 << 20 and max(crossed) < sent / 10
     far.inside(control.set, import_seconds=0.1)
     image, = new("images")
     wait_until(None, lambda: far.inside(control.left)["images"][image] == "AVAILABLE")
