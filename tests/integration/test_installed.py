@@ -85,7 +85,7 @@ def test_module_says_what_it_needs(installed, module, tmp_path):
     show = {"name": "Show", "ansible.builtin.debug": {"msg": "SAID {{ result.msg }}"}}
     play.write_text(json.dumps([{"name": "Play", "hosts": "localhost", "gather_facts": False, "tasks": [task, show]}]))
     said = run(core, "ansible-playbook", str(play), ANSIBLE_COLLECTIONS_PATH=path, HOME=str(tmp_path), KUBECONFIG="")
-    assert re.search(r"SAID .*(required|one of|there is no kubeconfig)", said), said
+    assert re.search(r"SAID .*(required|one of|are missing|there is no kubeconfig)", said), said
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
