@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shlex
+import signal
 import threading
 import time
 
@@ -23,6 +24,7 @@ _display = Display()
 _INTERVAL = 5   # seconds between two lines, unless ocne_images_progress_interval says otherwise
 _LONGEST_INTERVAL = 3600   # seconds; nobody waits for longer
 _MARKER = b"ocne-images-channel:"
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Follower(threading.Thread):
@@ -37,6 +39,8 @@ class _Follower(threading.Thread):
         self._event, self._seen, self._line = None, 0.0, None
 
     def run(self):
+        # Python heeds signals in the main thread only: one that this thread took would not wake that up, and Ctrl-C would wait for the module
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         waited = 0.0
         pause = min(1.0, self._interval)
         while not self._end.wait(pause):

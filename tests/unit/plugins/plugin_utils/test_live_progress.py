@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 
 import pytest
@@ -128,6 +129,25 @@ def test_where_there_is_no_file(task, shown, variables, fields):
     seen = []
     result = task(lambda path, environment: seen.append(path), variables, **fields)
     assert seen == [None] and bool(result["called"].get("wrap_async")) == ("async" in fields)
+
+
+def blocked(thread):
+    """The signals that a thread of this process does not take."""
+    with open(f"/proc/self/task/{thread.native_id}/status") as status:
+        mask = next(int(line.split()[1], 16) for line in status if line.startswith("SigBlk:"))
+    return {number for number in signal.valid_signals() if mask >> (number - 1) & 1}
+
+
+def test_a_stop_is_left_to_the_main_thread(task, shown):
+    """On a busy machine the reader's thread took it sometimes: then the main thread went on to wait for the module."""
+    def module(path, _environment):
+        write(path, event("customize"))
+        # it reads by now
+        shown.wait("customize")
+        follower, = (thread for thread in threading.enumerate() if thread.name == "ocne-images-progress")
+        stops = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        assert blocked(follower) >= stops and not blocked(threading.main_thread()) & stops
+    task(module, {"ocne_images_progress_interval": 0.5})
 
 
 @pytest.mark.parametrize("interval", ["many", None, -5, 0.001, "1e9", ".inf", "inf", "1e300"])
