@@ -254,8 +254,8 @@ def test_what_stays_in_the_pod(start, run, namespace, cluster, far, line, tmp_pa
 
     def new(what):
         return [one for one in far.inside(control.left)[what] if one not in known[what]]
-    # however slowly the stop gets there
-    far.inside(control.set, import_seconds=120)
+    # as long as a stop may take to get there
+    far.inside(control.set, import_seconds=40)
     sent = far.inside(control.counters)["bytes_in"]
     play = start(PLAYBOOK, extra=extra, within=line.within, env=env)
     wait_until(play, lambda: new("images"))
