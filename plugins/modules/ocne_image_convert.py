@@ -53,7 +53,7 @@ options:
         byte for byte, and C(image_metadata.json), as a tar that is compressed by gzip. On a Private Cloud Appliance it is the only
         way to tell firmware and shapes. It needs O(architecture) and O(src_format=qcow2).
       - An image whose clusters are compressed with zstd is refused there, as a cloud may not read it. Convert it first, with O(format=qcow2).
-      - V(pca_archive) is only written. No module takes it as a source.
+      - V(pca_archive) is only written. What imports it is M(ocne.images.ocne_oci_image_import); no other module takes it as a source.
     type: str
     choices: [qcow2, raw, vmdk, vdi, vhdx, vpc, pca_archive]
     required: true
@@ -128,6 +128,7 @@ options:
 seealso:
   - module: ocne.images.ocne_image_info
   - module: ocne.images.ocne_image_customize
+  - module: ocne.images.ocne_oci_image_import
 notes:
   - The free space is looked at before work begins. Where the image is not compressed, the allocated part of the source must fit. Of an
     image that will be compressed a tenth of that must fit, because nothing more is certain.
